@@ -1,0 +1,180 @@
+"""Context columns: what the neighbours of a flow look like, in windows of packet time around its last packet.
+
+A scan, a guessing run, a flood and a beacon are each made of flows that look harmless one at a time; what gives them
+away is the company they keep. For five groups of neighbours (same source, same destination, same endpoint, same pair of
+hosts, same source and endpoint) this module counts flows, distinct partners, failures and regularity among the flows
+that ended within 5 or 60 seconds before or after. The idea goes back to the traffic features of Lee and Stolfo (1998)
+and KDD Cup 99; here windows reach both ways, and shares stand beside counts because a share survives a change of pace.
+
+Flows may come in any order as long as the watermark says which ends are complete. The result does not depend on
+how the flows were cut into batches.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from features.windows import Floats, Hashes, Integers, Windows
+
+SHORT_S = 5
+LONG_S = 60
+LONG_NS = LONG_S * 1_000_000_000
+GAP_TICK_NS = 100_000
+LOG_TICK = 1e-6
+PRIME = np.uint64(0x9E3779B97F4A7C15)
+
+NEIGHBOUR = np.dtype(
+    [
+        ("start_ns", "i8"),
+        ("end_ns", "i8"),
+        ("src", "u8"),  # hash: equal address, equal hash
+        ("dst", "u8"),
+        ("service", "u8"),  # protocol and destination port
+        ("failed", "i8"),  # 0 or 1
+        ("bytes", "i8"),
+    ]
+)
+"""What a flow shows to its neighbours: 56 bytes, whatever its packets."""
+
+NeighbourRows = npt.NDArray[np.void]
+Named = Iterator[tuple[str, Floats]]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """Flows whose windows are complete, by end time: the rows as they were pushed, and one array a context column."""
+
+    flows: npt.NDArray[np.void]
+    columns: dict[str, Floats]
+
+
+class ContextWindow:
+    """Holds flows until all that may have ended within LONG_S of them is known, then hands out their context.
+
+    Memory: the rows that ended within LONG_S and the meter's lateness, 56 bytes for each that ended LONG_S before them,
+    and as much again, because a release waits until it is worth the sorting.
+    """
+
+    def __init__(self, rows: np.dtype[np.void], most_waiting: int = 1_000_000) -> None:
+        """Start empty.
+
+        Args:
+            rows: Type of the rows that wait beside what they show to their neighbours.
+            most_waiting: With more rows than this, the older half goes without its later neighbours, and is counted.
+        """
+        self._past = np.empty(0, NEIGHBOUR)
+        self._waiting = np.empty(0, NEIGHBOUR)
+        self._flows = np.empty(0, rows)
+        self._most_waiting = most_waiting
+        self.cut_short = 0
+
+    def push(self, flows: npt.NDArray[np.void], neighbours: NeighbourRows, watermark_ns: int) -> Ready:
+        """Take flows in any order and return those whose context is complete, by end time.
+
+        Args:
+            flows: The rows to hand back, shape (n,).
+            neighbours: What they show, rows of NEIGHBOUR, shape (n,).
+            watermark_ns: No later push holds a flow that ended before this time.
+        """
+        waiting = np.concatenate([self._waiting, neighbours])
+        order = np.argsort(waiting["end_ns"], kind="stable")
+        self._waiting = waiting[order]
+        self._flows = np.concatenate([self._flows, flows])[order]
+        complete = int(np.searchsorted(self._waiting["end_ns"], watermark_ns - LONG_NS))
+        if len(self._waiting) - complete > self._most_waiting:
+            complete += (len(self._waiting) - complete) // 2
+            self.cut_short += complete
+        worthwhile = 2 * complete >= len(self._waiting) + len(self._past)
+        return self._release(complete if worthwhile else 0)
+
+    def finish(self) -> Ready:
+        """Return every flow still held; nothing comes after."""
+        return self._release(len(self._waiting))
+
+    def _release(self, count: int) -> Ready:
+        past = len(self._past)
+        known = np.concatenate([self._past, self._waiting])
+        columns = context_columns(known) if count else {}
+        ready = Ready(self._flows[:count], {name: values[past : past + count] for name, values in columns.items()})
+        done, self._waiting, self._flows = known[: past + count], self._waiting[count:], self._flows[count:]
+        oldest_ns = self._waiting["end_ns"][0] - LONG_NS if len(self._waiting) else 0
+        self._past = done[np.searchsorted(done["end_ns"], oldest_ns) :]
+        return ready
+
+
+def context_columns(flows: NeighbourRows) -> dict[str, Floats]:
+    """Return every context column, shape (n,), for flows sorted by end time; NaN where a value does not exist."""
+    src, dst, service = flows["src"], flows["dst"], flows["service"]
+    endpoint = _joined(dst, service)
+    src_ids, dst_ids, service_ids, endpoint_ids = (_dense(values) for values in (src, dst, service, endpoint))
+    groups: dict[str, tuple[Hashes, Callable[[_Group], Named]]] = {
+        "src": (src, lambda g: g.mixed({"hosts": dst_ids, "services": service_ids, "endpoints": endpoint_ids})),
+        "dst": (dst, lambda g: g.mixed({"hosts": src_ids, "services": service_ids})),
+        "endpoint": (endpoint, lambda g: g.mixed({"hosts": src_ids})),
+        "pair": (_joined(src, dst), lambda g: g.mixed({"services": service_ids})),
+        "same": (_joined(src, endpoint), lambda g: g.repeated()),
+    }
+    columns = {f"{name}_{key}": values for name, (by, of) in groups.items() for key, values in of(_Group(flows, by))}
+    for whole in ("src", "dst", "endpoint"):
+        columns[f"same_share_of_{whole}_60s"] = columns["same_flows_60s"] / columns[f"{whole}_flows_60s"]
+    return columns
+
+
+class _Group:
+    """The flows that share a key, each with its two windows among them."""
+
+    def __init__(self, flows: NeighbourRows, key: Hashes) -> None:
+        self._order = np.argsort(key, kind="stable")
+        self._flows = flows[self._order]
+        self._key = key[self._order]
+        ends = np.ascontiguousarray(self._flows["end_ns"])
+        self._short = Windows.around(self._key, ends, SHORT_S * 1_000_000_000)
+        self._long = Windows.around(self._key, ends, LONG_NS)
+
+    def mixed(self, partners: dict[str, Integers]) -> Named:
+        """Yield how many flows, how many failed, how large, and with how many different partners."""
+        yield from self._volumes()
+        for name, ids in partners.items():
+            distinct = self._long.distinct(self._key, ids[self._order])
+            yield f"{name}_60s", self._back(distinct)
+            yield f"{name}_per_flow_60s", self._back(distinct / self._long.count())
+
+    def repeated(self) -> Named:
+        """Yield what shows a machine repeating itself: equal sizes and regular gaps between starts."""
+        yield from self._volumes()
+        starts = self._flows["start_ns"]
+        gaps = np.abs(np.diff(starts, prepend=starts[:1])) // GAP_TICK_NS
+        mean, deviation = self._long.without_first().moments(gaps)
+        yield "gap_mean_s_60s", self._back(mean * (GAP_TICK_NS * 1e-9))
+        yield (
+            "gap_variation_60s",
+            self._back(np.divide(deviation, mean, out=np.full_like(mean, np.nan), where=mean > 0)),
+        )
+
+    def _volumes(self) -> Named:
+        for name, window in (("5s", self._short), ("60s", self._long)):
+            yield f"flows_{name}", self._back(window.count())
+            yield f"failed_share_{name}", self._back(window.total(self._flows["failed"]) / window.count())
+        sizes = np.rint(np.log1p(self._flows["bytes"].astype(np.float64)) / LOG_TICK).astype(np.int64)
+        mean, deviation = self._long.moments(sizes)
+        yield "log_bytes_mean_60s", self._back(mean * LOG_TICK)
+        yield "log_bytes_std_60s", self._back(deviation * LOG_TICK)
+
+    def _back(self, values: Floats) -> Floats:
+        """Return values of the group's order in the order of the flows given."""
+        out = np.empty_like(values)
+        out[self._order] = values
+        return out
+
+
+def _joined(first: Hashes, second: Hashes) -> Hashes:
+    """Return one hash for two: different for (a, b) and (b, a)."""
+    mixed = (first ^ (second >> np.uint64(29))) * PRIME + second
+    return mixed ^ (mixed >> np.uint64(32))
+
+
+def _dense(values: Hashes) -> Integers:
+    """Return for each value its number among the different values, from 0."""
+    return np.unique(values, return_inverse=True)[1].astype(np.int64)

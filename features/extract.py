@@ -1,0 +1,104 @@
+"""Captures to rows of the feature table: the one way features come about, for training and for scoring."""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from features.addresses import address_hashes, address_text, mixed
+from features.columns import failed, flow_columns, has_ports
+from features.community_id import community_ids
+from features.context import NEIGHBOUR, ContextWindow, Ready
+from features.flow_record import FLOW, NEVER, EndReason
+from features.meter import CaptureMeter, MeterSettings
+from features.schema import COLUMNS, arrow_schema
+
+END_REASONS = np.array(["", *(reason.name.lower() for reason in EndReason)])
+
+
+class Extraction:
+    """Batches of feature rows in schema order, by end time; `counts` is complete once they have all been taken.
+
+    `counts` holds the meter's counts, and `context_cut_short`: flows whose later neighbours did not fit in memory.
+    """
+
+    def __init__(self, paths: Sequence[Path], settings: MeterSettings, capture: str) -> None:
+        self._paths = paths
+        self._meter = CaptureMeter(settings)
+        self._capture = capture
+        self.counts: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[pa.RecordBatch]:
+        """Read the captures and yield their flows; every iteration reads them anew."""
+        window = ContextWindow(FLOW)
+        seed = secrets.randbits(63)
+        rows = 0
+        for batch in self._meter.meter(self._paths):
+            ready = window.push(batch.flows, neighbours(batch.flows, seed), batch.watermark_ns)
+            if len(ready.flows):
+                yield self._rows(ready, rows)
+            rows += len(ready.flows)
+        ready = window.finish()
+        if len(ready.flows):
+            yield self._rows(ready, rows)
+        self.counts = {**self._meter.counts, "context_cut_short": window.cut_short}
+
+    def _rows(self, ready: Ready, first_id: int) -> pa.RecordBatch:
+        columns = {**flow_columns(ready.flows), **ready.columns}
+        identity = _identity(ready.flows, self._capture, first_id)
+        arrays = [
+            identity[column.name] if column.role == "identity" else _nullable(columns[column.name])
+            for column in COLUMNS
+        ]
+        return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema())
+
+
+def extract(paths: Sequence[Path], settings: MeterSettings, capture: str = "") -> Extraction:
+    """Return the feature rows of one capture, which may lie in several files, in the order given.
+
+    Args:
+        paths: Capture files in order of time.
+        settings: Timeouts and limits of the flow meter.
+        capture: What the `capture` column says; the first file's name when empty.
+    """
+    return Extraction(paths, settings, capture or paths[0].name)
+
+
+def neighbours(flows: npt.NDArray[np.void], seed: int) -> npt.NDArray[np.void]:
+    """Return what each flow shows to the flows around it, rows of NEIGHBOUR, shape (n,)."""
+    shown = np.empty(len(flows), NEIGHBOUR)
+    shown["start_ns"], shown["end_ns"] = flows["first_ns"], flows["last_ns"]
+    shown["src"], shown["dst"] = (address_hashes(flows[side], seed) for side in ("src", "dst"))
+    shown["service"] = mixed(
+        (flows["protocol"].astype(np.uint64) << np.uint64(16)) | flows["dst_port"] | np.uint64(1 << 32)
+    )
+    shown["failed"] = failed(flows)
+    shown["bytes"] = flows["bytes"].sum(axis=1)
+    return shown
+
+
+def _nullable(values: npt.NDArray[np.generic]) -> pa.Array:
+    return pa.array(values.astype(np.float32), from_pandas=True)
+
+
+def _identity(flows: npt.NDArray[np.void], capture: str, first_id: int) -> dict[str, pa.Array]:
+    moment = pa.timestamp("ns", tz="UTC")
+    portless, not_icmp = ~has_ports(flows), flows["icmp_type"] == NEVER
+    return {
+        "capture": pa.array([capture] * len(flows), pa.string()),
+        "flow_id": pa.array(np.arange(first_id, first_id + len(flows))),
+        "community_id": pa.array(community_ids(flows), pa.string()),
+        "start": pa.array(flows["first_ns"]).cast(moment),
+        "end": pa.array(flows["last_ns"]).cast(moment),
+        "src_ip": address_text(flows["src"]),
+        "src_port": pa.array(flows["src_port"].astype(np.int32), mask=portless),
+        "dst_ip": address_text(flows["dst"]),
+        "dst_port": pa.array(flows["dst_port"].astype(np.int32), mask=portless),
+        "protocol": pa.array(flows["protocol"].astype(np.int32)),
+        "end_reason": pa.array(END_REASONS[flows["end_reason"]], pa.string()),
+        "icmp_type": pa.array(flows["icmp_type"].astype(np.int32), mask=not_icmp),
+        "icmp_code": pa.array(flows["icmp_code"].astype(np.int32), mask=not_icmp),
+    }

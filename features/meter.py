@@ -1,0 +1,176 @@
+"""Captures to flows: the meter, its settings and its counts.
+
+Rules, each proved in the tests:
+
+- Key: both addresses, both ports and the protocol, whichever side sent (RFC 5103). ICMP and the protocols that are not
+  decoded have no ports.
+- Direction: forward is the side that sent the first packet; if that is a SYN-ACK, the capture began mid-handshake, and
+  its sender is the backward side.
+- Clock: the largest packet time so far. A packet before it is counted out of order, keeps its own time and does not
+  move the clock back; one more than a second before it counts as exactly a second late.
+- Idle timeout: a flow ends when the clock reaches its latest packet's plus the timeout. Active timeout: a packet later
+  than the first one's time plus the timeout begins a new flow.
+- TCP: FIN from both sides or any RST closes a flow; it stays for stragglers until the clock is tcp_grace_s further or a
+  SYN opens the next one.
+- Full table: the flow that is silent for longest leaves as forced. Flows are kept in that order to a second: one that was
+  heard of again within a second keeps its place.
+- A flow leaves the table at most a second after its end by the clock, whether or not packets of its own come.
+
+Block sizes, hash seeds and cuts between files change nothing in what comes out, nor in its order.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from features.capture import BLOCK_BYTES, FRAMES_PER_CHUNK, open_capture
+from features.errors import ConfigError
+from features.flow_record import EndReason
+from features.flow_table import HASH_WORDS, Limits, Table, new_table
+from features.meter_kernel import LATENESS_NS, RELINK_NS, end_capture, grown, meter_packets
+from features.packet import PACKET, SkipReason, decode_frames
+
+BATCH_FLOWS = 32_768
+FIRST_ROWS = 4096
+LARGEST_SETTING = 1e9
+
+
+@dataclass(frozen=True)
+class MeterSettings:
+    """When a flow ends; seconds of packet time.
+
+    Raises:
+        ConfigError: A value is not positive, or tcp_grace_s is longer than idle_timeout_s.
+    """
+
+    idle_timeout_s: float = 60.0
+    active_timeout_s: float = 300.0
+    tcp_grace_s: float = 1.0
+    activity_gap_s: float = 1.0
+    max_flows: int = 1_000_000
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be metered by."""
+        for name, value in vars(self).items():
+            if not 0 < value <= LARGEST_SETTING:
+                raise ConfigError(
+                    "a meter setting is out of range", name, f"above 0, at most {LARGEST_SETTING:g}", f"{value}"
+                )
+        if self.tcp_grace_s > self.idle_timeout_s:
+            expected = f"at most idle_timeout_s, {self.idle_timeout_s}"
+            raise ConfigError("the TCP grace outlives the idle timeout", "tcp_grace_s", expected, f"{self.tcp_grace_s}")
+
+    def limits(self) -> Limits:
+        """Return the same in the kernel's units."""
+        return Limits(
+            idle_ns=round(self.idle_timeout_s * 1e9),
+            active_ns=round(self.active_timeout_s * 1e9),
+            grace_ns=round(self.tcp_grace_s * 1e9),
+            activity_gap_ns=round(self.activity_gap_s * 1e9),
+            max_flows=self.max_flows,
+        )
+
+
+@dataclass(frozen=True)
+class FlowBatch:
+    """Finished flows, in the order in which they left the table.
+
+    Attributes:
+        flows: FLOW rows, BATCH_FLOWS of them but in the last batch.
+        watermark_ns: Every flow whose last_ns is smaller has been handed out, in this batch or before.
+    """
+
+    flows: np.ndarray
+    watermark_ns: int
+
+
+class CaptureMeter:
+    """Turns captures into batches of finished flows.
+
+    Attributes:
+        counts: Complete once meter() is exhausted: packets_read, packets_metered, packets_out_of_order,
+            "skipped.REASON" each, flows, "ended.REASON" each; packets_read is packets_metered and all that was skipped.
+    """
+
+    def __init__(self, settings: MeterSettings = MeterSettings(), block_bytes: int = BLOCK_BYTES) -> None:
+        self._limits = settings.limits()
+        self._block_bytes = block_bytes
+        self.counts: dict[str, int] = {}
+
+    def meter(self, paths: Sequence[Path]) -> Iterator[FlowBatch]:
+        """Meter several files as one capture, in the given order.
+
+        Raises:
+            CaptureError: A file cannot be read, or is damaged; every file is opened once before the first is metered.
+        """
+        for path in paths:
+            open_capture(path).close()
+        run = _Run(self._limits)
+        for path in paths:
+            yield from run.file(path, self._block_bytes)
+        yield from run.end()
+        self.counts = run.counts()
+
+
+class _Run:
+    """The state of one pass over captures."""
+
+    def __init__(self, limits: Limits) -> None:
+        hash_keys = np.frombuffer(np.random.default_rng().bytes(8 * (HASH_WORDS + 1)), dtype=np.uint64)
+        self._limits = limits
+        self._table: Table = new_table(min(FIRST_ROWS, limits.max_flows), BATCH_FLOWS, hash_keys)
+        self._packets = np.zeros(FRAMES_PER_CHUNK, dtype=PACKET)
+        self._skipped = np.zeros(len(SkipReason), dtype=np.int64)
+
+    def file(self, path: Path, block_bytes: int) -> Iterator[FlowBatch]:
+        """Meter one file."""
+        with open_capture(path, block_bytes) as capture:
+            for frames in capture:
+                kept = decode_frames(frames.block, frames.rows, self._packets, self._skipped)
+                yield from self._meter(self._packets[:kept])
+            self._skipped[SkipReason.TORN_RECORD] += capture.torn_records
+
+    def _meter(self, packets: np.ndarray) -> Iterator[FlowBatch]:
+        at = meter_packets(self._table, self._limits, packets, 0)
+        while at < len(packets):
+            if self._exported() == BATCH_FLOWS:
+                yield self._hand_out(self._watermark_ns())
+            else:
+                rows = min(2 * len(self._table.live), self._limits.max_flows)
+                self._table = grown(self._table, rows)
+            at = meter_packets(self._table, self._limits, packets, at)
+
+    def end(self) -> Iterator[FlowBatch]:
+        """Hand out what is left."""
+        while not end_capture(self._table, self._limits):
+            yield self._hand_out(self._watermark_ns())
+        if self._exported():
+            yield self._hand_out(int(self._table.state["clock_ns"][0]) + 1)
+
+    def _exported(self) -> int:
+        return int(self._table.state["exported"][0])
+
+    def _watermark_ns(self) -> int:
+        """Return the time before which no flow is live and no flow can begin."""
+        return int(self._table.state["swept_ns"][0]) - self._limits.idle_ns - RELINK_NS - LATENESS_NS
+
+    def _hand_out(self, watermark_ns: int) -> FlowBatch:
+        flows = self._table.export[: self._exported()].copy()
+        self._table.state["exported"] = 0
+        return FlowBatch(flows, watermark_ns)
+
+    def counts(self) -> dict[str, int]:
+        """Return the counts of CaptureMeter."""
+        state = self._table.state[0]
+        ended = {f"ended.{reason.name.lower()}": int(state["ended"][reason]) for reason in EndReason}
+        skipped = {f"skipped.{r.name.lower()}": int(self._skipped[r]) for r in SkipReason if r != SkipReason.NONE}
+        return {
+            "packets_read": int(self._skipped.sum()),
+            "packets_metered": int(self._skipped[SkipReason.NONE]),
+            "packets_out_of_order": int(state["out_of_order"]),
+            **skipped,
+            "flows": sum(ended.values()),
+            **ended,
+        }

@@ -1,0 +1,455 @@
+"""The meter's kernel: packets in, finished flows out, in one pass without allocation.
+
+A flow moves to the end of its list at most once in RELINK_NS, so that a busy flow costs no list work; the sweep allows
+for it by handing a flow out at most that much later. Every njit function that the kernel calls lives in this file,
+because numba's cache on disk looks for changes in one source file only.
+
+Sources: RFC 5103 (biflows), RFC 5102 (end reasons), Lemire and Kaser 2014, "Strongly universal string hashing is fast"
+(multilinear hashing with random keys: no sender can aim for collisions), Knuth 6.4 (deletion from linear probing).
+"""
+
+import numpy as np
+from numba import njit
+
+from features.flow_record import FIRST_PACKETS, FLOW, NEVER, EndReason
+from features.flow_table import (
+    CLOSED_LIST,
+    HASH_WORDS,
+    LIVE,
+    OPEN_LIST,
+    Int,
+    Limits,
+    Record,
+    Table,
+    chain_free_rows,
+    new_slots,
+)
+
+RELINK_NS = 1_000_000_000
+LATENESS_NS = 1_000_000_000
+"""A packet that is later than this behind the clock is metered as if it were this late."""
+
+TCP = 6
+FIN, SYN, RST, ACK = 1, 2, 4, 16
+
+
+@njit(cache=True, nogil=True)
+def _insert_slot(slots: np.ndarray, entry: np.uint64) -> None:
+    mask = np.uint64(len(slots) - 1)
+    at = entry >> np.uint64(32) & mask
+    while slots[at]:
+        at = at + np.uint64(1) & mask
+    slots[at] = entry
+
+
+@njit(cache=True, nogil=True)
+def _refill_slots(old: np.ndarray, new: np.ndarray) -> None:
+    for entry in old:
+        if entry:
+            _insert_slot(new, entry)
+
+
+@njit(cache=True, nogil=True)
+def _delete_slot(slots: np.ndarray, entry: np.uint64) -> None:
+    """Take an entry out and move those behind it up, so that no probe meets a gap before its entry."""
+    mask = np.uint64(len(slots) - 1)
+    one, shift = np.uint64(1), np.uint64(32)
+    hole = entry >> shift & mask
+    while slots[hole] != entry:
+        hole = hole + one & mask
+    at = hole + one & mask
+    while slots[at]:
+        home = slots[at] >> shift & mask
+        if at - home & mask >= at - hole & mask:
+            slots[hole] = slots[at]
+            hole = at
+        at = at + one & mask
+    slots[hole] = 0
+
+
+@njit(cache=True, nogil=True)
+def _link(table: Table, which: Int, row: Int) -> None:
+    """Put a row at the end of a list."""
+    state, live = table.state[0], table.live
+    tail = state.tail[which]
+    live[row].previous = tail
+    live[row].next = NEVER
+    live[row].linked_ns = state.clock_ns
+    if tail == NEVER:
+        state.head[which] = row
+    else:
+        live[tail].next = row
+    state.tail[which] = row
+
+
+@njit(cache=True, nogil=True)
+def _unlink(table: Table, which: Int, row: Int) -> None:
+    state, live = table.state[0], table.live
+    before, after = live[row].previous, live[row].next
+    if before == NEVER:
+        state.head[which] = after
+    else:
+        live[before].next = after
+    if after == NEVER:
+        state.tail[which] = before
+    else:
+        live[after].previous = before
+
+
+@njit(cache=True, nogil=True)
+def _finish(table: Table, row: Int, reason: Int) -> None:
+    """Move a flow from the table to the export buffer, which has room."""
+    state, entry = table.state[0], table.live[row]
+    _delete_slot(table.slots, np.uint64(entry.tag) << np.uint64(32) | np.uint64(row + 1))
+    _unlink(table, np.int64(entry.closed), row)
+    table.export[state.exported] = table.flows[row]
+    table.export[state.exported].end_reason = reason
+    state.exported += 1
+    state.ended[reason] += 1
+    entry.next = state.free
+    state.free = row
+    state.live -= 1
+
+
+@njit(cache=True, nogil=True)
+def _reason_now(table: Table, limits: Limits, row: Int) -> Int:
+    """Return why a flow has ended by the clock, 0 if it has not."""
+    entry, clock_ns = table.live[row], table.state[0].clock_ns
+    if entry.closed:
+        return EndReason.TCP_END.value if clock_ns - entry.linked_ns >= limits.grace_ns else 0
+    return EndReason.IDLE.value if clock_ns - entry.seen_ns >= limits.idle_ns else 0
+
+
+@njit(cache=True, nogil=True)
+def _sweep(table: Table, limits: Limits) -> bool:
+    """Hand out the flows that have ended by the clock; False when the export buffer was full before all were out."""
+    state, live = table.state[0], table.live
+    while True:
+        if state.exported == len(table.export):
+            return False
+        closed, opened = state.head[CLOSED_LIST], state.head[OPEN_LIST]
+        if closed != NEVER and state.clock_ns - live[closed].linked_ns >= limits.grace_ns:
+            _finish(table, closed, EndReason.TCP_END.value)
+        elif opened != NEVER and state.clock_ns - live[opened].linked_ns >= limits.idle_ns + RELINK_NS:
+            _finish(table, opened, EndReason.IDLE.value)
+        else:
+            state.swept_ns = state.clock_ns
+            return True
+
+
+@njit(cache=True, nogil=True)
+def _from_low(packet: Record) -> bool:
+    """Tell whether the packet's sender is the lower end of its key."""
+    if packet.src_high != packet.dst_high:
+        return packet.src_high < packet.dst_high
+    if packet.src_low != packet.dst_low:
+        return packet.src_low < packet.dst_low
+    return packet.src_port <= packet.dst_port
+
+
+@njit(cache=True, nogil=True)
+def _fill_key(packet: Record, from_low: bool, key: Record, keys: np.ndarray) -> None:
+    """Write the packet's key and its hash to a LIVE row."""
+    if from_low:
+        key.low_high, key.low_low = packet.src_high, packet.src_low
+        key.high_high, key.high_low = packet.dst_high, packet.dst_low
+        key.ports = np.uint32(packet.src_port) << np.uint32(16) | np.uint32(packet.dst_port)
+    else:
+        key.low_high, key.low_low = packet.dst_high, packet.dst_low
+        key.high_high, key.high_low = packet.src_high, packet.src_low
+        key.ports = np.uint32(packet.dst_port) << np.uint32(16) | np.uint32(packet.src_port)
+    key.protocol = packet.protocol
+    low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
+    total = keys[HASH_WORDS] + keys[0] * np.uint64(key.ports) + keys[1] * np.uint64(key.protocol)
+    total += keys[2] * (key.low_high & low) + keys[3] * (key.low_high >> shift)
+    total += keys[4] * (key.low_low & low) + keys[5] * (key.low_low >> shift)
+    total += keys[6] * (key.high_high & low) + keys[7] * (key.high_high >> shift)
+    total += keys[8] * (key.high_low & low) + keys[9] * (key.high_low >> shift)
+    key.tag = np.uint32(total >> shift)
+
+
+@njit(cache=True, nogil=True)
+def _find(table: Table, key: Record) -> Int:
+    """Return the row of the live flow with this key, NEVER if there is none."""
+    slots, shift = table.slots, np.uint64(32)
+    mask = np.uint64(len(slots) - 1)
+    at = np.uint64(key.tag) & mask
+    while slots[at]:
+        if slots[at] >> shift == np.uint64(key.tag):
+            row = np.int64(slots[at] & np.uint64(0xFFFFFFFF)) - 1
+            entry = table.live[row]
+            if (
+                entry.low_low == key.low_low
+                and entry.high_low == key.high_low
+                and entry.ports == key.ports
+                and entry.protocol == key.protocol
+                and entry.low_high == key.low_high
+                and entry.high_high == key.high_high
+            ):
+                return row
+        at = at + np.uint64(1) & mask
+    return NEVER
+
+
+@njit(cache=True, nogil=True)
+def _put_address(target: np.ndarray, high: Int, low: Int) -> None:
+    """Write an address in network order."""
+    for i in range(8):
+        shift = np.uint64(56 - 8 * i)
+        target[i] = high >> shift & np.uint64(0xFF)
+        target[8 + i] = low >> shift & np.uint64(0xFF)
+
+
+@njit(cache=True, nogil=True)
+def _open_flow(table: Table, packet: Record, key: Record, from_low: bool, time_ns: Int) -> Int:
+    """Start a flow in a free row, which there is, and return the row."""
+    state = table.state[0]
+    row = np.int64(state.free)
+    entry, flow = table.live[row], table.flows[row]
+    state.free = entry.next
+    state.live += 1
+    table.live[row] = key
+    table.flows[row] = table.blank[0]
+    reverse = packet.flags & (SYN | ACK) == SYN | ACK and (
+        packet.src_high != packet.dst_high or packet.src_low != packet.dst_low or packet.src_port != packet.dst_port
+    )
+    if reverse:
+        _put_address(flow.src, packet.dst_high, packet.dst_low)
+        _put_address(flow.dst, packet.src_high, packet.src_low)
+        flow.src_port, flow.dst_port = packet.dst_port, packet.src_port
+    else:
+        _put_address(flow.src, packet.src_high, packet.src_low)
+        _put_address(flow.dst, packet.dst_high, packet.dst_low)
+        flow.src_port, flow.dst_port = packet.src_port, packet.dst_port
+    flow.protocol, flow.ip_version = packet.protocol, packet.ip_version
+    flow.icmp_type, flow.icmp_code = packet.icmp_type, packet.icmp_code
+    flow.first_ns = flow.last_ns = flow.active_start_ns = time_ns
+    entry.from_low = from_low != reverse
+    entry.fins = entry.numbered = entry.closed = 0
+    _insert_slot(table.slots, np.uint64(entry.tag) << np.uint64(32) | np.uint64(row + 1))
+    _link(table, OPEN_LIST, row)
+    return row
+
+
+@njit(cache=True, nogil=True)
+def _add_gap(flow: Record, which: Int, gap: Int) -> None:
+    if flow.gap_min[which] == NEVER or gap < flow.gap_min[which]:
+        flow.gap_min[which] = gap
+    flow.gap_max[which] = max(flow.gap_max[which], gap)
+    flow.gap_sum[which] += gap
+    flow.gap_sq[which] += np.float64(gap) * np.float64(gap)
+
+
+@njit(cache=True, nogil=True)
+def _add_times(flow: Record, way: Int, time_ns: Int, activity_gap_ns: Int) -> Int:
+    """Add the packet's time; returns the gap since the packet before, 0 for the first and for one out of order."""
+    gap = max(time_ns - flow.last_ns, 0)
+    if flow.packets[0] + flow.packets[1] > 0:
+        _add_gap(flow, 2, gap)
+        flow.out_of_order[way] += time_ns < flow.last_ns
+    if flow.packets[way] > 0:
+        _add_gap(flow, way, max(time_ns - flow.dir_last_ns[way], 0))
+    else:
+        flow.dir_first_ns[way] = time_ns
+    if gap > activity_gap_ns:
+        run = flow.last_ns - flow.active_start_ns
+        flow.active_count += 1
+        flow.active_sum += run
+        flow.active_max = max(flow.active_max, run)
+        flow.idle_count += 1
+        flow.idle_sum += gap
+        flow.idle_max = max(flow.idle_max, gap)
+        flow.active_start_ns = time_ns
+    flow.dir_last_ns[way] = max(flow.dir_last_ns[way], time_ns)
+    flow.last_ns = max(flow.last_ns, time_ns)
+    return gap
+
+
+@njit(cache=True, nogil=True)
+def _add_volume(flow: Record, way: Int, packet: Record, time_ns: Int) -> None:
+    length, payload = packet.length, packet.payload
+    if flow.packets[way] == 0 or length < flow.length_min[way]:
+        flow.length_min[way] = length
+    flow.length_max[way] = max(flow.length_max[way], length)
+    flow.packets[way] += 1
+    flow.bytes[way] += length
+    flow.length_sq[way] += np.float64(length) * np.float64(length)
+    if payload > 0:
+        flow.payload_bytes[way] += payload
+        flow.data_packets[way] += 1
+        flow.payload_max[way] = max(flow.payload_max[way], payload)
+        flow.payload_sq[way] += np.float64(payload) * np.float64(payload)
+        if flow.first_payload_ns[way] == NEVER:
+            flow.first_payload_ns[way] = time_ns
+    flow.ttl_min[way] = min(flow.ttl_min[way], packet.ttl)
+    flow.ttl_max[way] = max(flow.ttl_max[way], packet.ttl)
+    flow.fragments[way] += packet.fragment
+
+
+@njit(cache=True, nogil=True)
+def _add_first(flow: Record, way: Int, packet: Record, gap: Int) -> None:
+    at = flow.first_count
+    if at < FIRST_PACKETS:
+        flow.first_length[at] = -packet.length if way else packet.length
+        flow.first_payload[at] = packet.payload
+        flow.first_gap_ns[at] = gap
+        flow.first_count = at + 1
+
+
+@njit(cache=True, nogil=True)
+def _add_sequence(flow: Record, entry: Record, way: Int, packet: Record) -> None:
+    """Follow the sequence numbers, modulo 2**32; a RST's own number says nothing of the sender's."""
+    flags = np.int64(packet.flags)
+    if flags & RST:
+        return
+    span = packet.payload + (flags & FIN) + (flags >> 1 & 1)
+    end = np.uint32(np.int64(packet.seq) + span)
+    if not entry.numbered >> way & 1:
+        entry.numbered |= 1 << way
+        flow.next_seq[way] = end
+        return
+    if span and np.int32(np.uint32(packet.seq) - flow.next_seq[way]) < 0:
+        flow.retransmissions[way] += 1
+    if np.int32(end - flow.next_seq[way]) > 0:
+        flow.next_seq[way] = end
+
+
+@njit(cache=True, nogil=True)
+def _add_handshake(flow: Record, way: Int, flags: Int, time_ns: Int) -> None:
+    if way == 0 and flags & (SYN | ACK) == SYN and flow.syn_ns == NEVER:
+        flow.syn_ns = time_ns
+    elif way == 1 and flags & (SYN | ACK) == SYN | ACK and flow.syn_ack_ns == NEVER:
+        flow.syn_ack_ns = time_ns
+    elif way == 0 and flags & (SYN | ACK | RST) == ACK and flow.syn_ack_ns != NEVER and flow.handshake_ns == NEVER:
+        flow.handshake_ns = time_ns
+    flow.established = NEVER not in (flow.handshake_ns, flow.syn_ns)
+
+
+@njit(cache=True, nogil=True)
+def _add_window(flow: Record, way: Int, packet: Record) -> None:
+    window = packet.window
+    if window == NEVER:
+        return
+    if flow.window_first[way] == NEVER:
+        flow.window_first[way] = window
+        flow.window_min[way] = window
+    flow.window_min[way] = min(flow.window_min[way], window)
+    flow.window_max[way] = max(flow.window_max[way], window)
+    flow.zero_windows[way] += window == 0 and not packet.flags & RST
+
+
+@njit(cache=True, nogil=True)
+def _add_packet(table: Table, limits: Limits, row: Int, packet: Record, way: Int, time_ns: Int) -> None:
+    """Add a packet to its flow's row."""
+    flow, entry = table.flows[row], table.live[row]
+    gap = _add_times(flow, way, time_ns, limits.activity_gap_ns)
+    _add_volume(flow, way, packet, time_ns)
+    _add_first(flow, way, packet, gap)
+    if packet.protocol == TCP:
+        flags = np.int64(packet.flags)
+        for bit in range(8):
+            flow.flags[way, bit] += flags >> bit & 1
+        _add_window(flow, way, packet)
+        _add_handshake(flow, way, flags, time_ns)
+        _add_sequence(flow, entry, way, packet)
+        if flags & FIN:
+            entry.fins |= 1 << way
+
+
+@njit(cache=True, nogil=True)
+def _mark_seen(table: Table, row: Int, flags: Int) -> None:
+    """Bring the flow's place in the lists up to date after a packet."""
+    entry, clock_ns = table.live[row], table.state[0].clock_ns
+    entry.seen_ns = clock_ns
+    if entry.closed:
+        return
+    if flags & RST or entry.fins == 3:
+        _unlink(table, OPEN_LIST, row)
+        entry.closed = 1
+        _link(table, CLOSED_LIST, row)
+    elif clock_ns - entry.linked_ns >= RELINK_NS:
+        _unlink(table, OPEN_LIST, row)
+        _link(table, OPEN_LIST, row)
+
+
+@njit(cache=True, nogil=True)
+def _reason_before(table: Table, limits: Limits, row: Int, packet: Record, time_ns: Int) -> Int:
+    """Return why a flow has ended before this packet of its key, 0 if the packet is its own."""
+    reason = _reason_now(table, limits, row)
+    if reason:
+        return reason
+    if table.live[row].closed:
+        return EndReason.TCP_END.value if packet.flags & (SYN | ACK | RST | FIN) == SYN else 0
+    return EndReason.ACTIVE.value if time_ns - table.flows[row].first_ns > limits.active_ns else 0
+
+
+@njit(cache=True, nogil=True)
+def _meter_packet(table: Table, limits: Limits, packet: Record) -> bool:
+    """Add one packet to its flow; False, and nothing done, when the table must grow first."""
+    state, key = table.state[0], table.key[0]
+    time_ns = max(packet.time_ns, state.clock_ns - LATENESS_NS)
+    from_low = _from_low(packet)
+    _fill_key(packet, from_low, key, table.hash_keys)
+    row = _find(table, key)
+    if row != NEVER:
+        reason = _reason_before(table, limits, row, packet, time_ns)
+        if reason:
+            _finish(table, row, reason)
+            row = NEVER
+    if row == NEVER:
+        if state.free == NEVER:
+            if len(table.live) < limits.max_flows:
+                return False
+            oldest = state.head[OPEN_LIST] if state.head[OPEN_LIST] != NEVER else state.head[CLOSED_LIST]
+            reason = _reason_now(table, limits, oldest)
+            _finish(table, oldest, reason if reason else EndReason.FORCED.value)
+        row = _open_flow(table, packet, key, from_low, time_ns)
+    way = 0 if from_low == table.live[row].from_low else 1
+    _add_packet(table, limits, row, packet, way, time_ns)
+    _mark_seen(table, row, packet.flags)
+    state.out_of_order += packet.time_ns < state.clock_ns
+    return True
+
+
+@njit(cache=True, nogil=True)
+def meter_packets(table: Table, limits: Limits, packets: np.ndarray, start: Int) -> Int:
+    """Meter PACKET rows from start on.
+
+    Returns:
+        Index of the first packet not metered: the number of packets, or less when the export buffer is full or the
+        table must grow; call again with it once that is seen to.
+    """
+    state = table.state[0]
+    for i in range(start, len(packets)):
+        state.clock_ns = max(state.clock_ns, packets[i].time_ns)
+        if not _sweep(table, limits) or not _meter_packet(table, limits, packets[i]):
+            return i
+    return len(packets)
+
+
+@njit(cache=True, nogil=True)
+def end_capture(table: Table, limits: Limits) -> bool:
+    """Hand out the flows that are left; False when the export buffer was full before all were out."""
+    state = table.state[0]
+    while state.live:
+        if state.exported == len(table.export):
+            return False
+        row = state.head[CLOSED_LIST]
+        if row != NEVER:
+            _finish(table, row, EndReason.TCP_END.value)
+        else:
+            row = state.head[OPEN_LIST]
+            reason = _reason_now(table, limits, row)
+            _finish(table, row, reason if reason else EndReason.CAPTURE_END.value)
+    return True
+
+
+def grown(table: Table, rows: int) -> Table:
+    """Return a full table's contents in one with room for more flows."""
+    live, flows, slots = np.zeros(rows, dtype=LIVE), np.zeros(rows, dtype=FLOW), new_slots(rows)
+    used = len(table.live)
+    live[:used], flows[:used] = table.live, table.flows
+    chain_free_rows(live, used)
+    table.state["free"] = used
+    _refill_slots(table.slots, slots)
+    return table._replace(slots=slots, live=live, flows=flows)

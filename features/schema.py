@@ -1,0 +1,260 @@
+"""The feature schema: every column's name, type, unit, meaning and null rule, its version and its fingerprint.
+
+Identity columns tell which flow a row is; they never enter a network, because addresses, ports and times give the
+labels away. Feature columns are what a network may see. A detector remembers the fingerprint it was trained with.
+"""
+
+import difflib
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import astuple, dataclass
+
+import pyarrow as pa
+
+from features.context import LONG_S, SHORT_S
+from features.flow_record import FIRST_PACKETS, TCP_FLAGS
+from features.service import SERVICES
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column of the feature table.
+
+    Attributes:
+        name: The column's name; a unit other than a count or a share is part of it.
+        type: Arrow type: string, bool-like int8, int32, int64, float32 or timestamp[ns, tz=UTC].
+        unit: Unit of the values, "1" for shares and flags.
+        meaning: One line for a person.
+        null: When the value is null; "never" where it always exists.
+        role: "identity" or "feature".
+        group: The part of the schema it belongs to.
+    """
+
+    name: str
+    type: str
+    unit: str
+    meaning: str
+    null: str
+    role: str
+    group: str
+
+
+SIDES = {"fwd": "from the side that sent the first packet", "bwd": "from the side that was addressed"}
+ALWAYS = "never"
+
+
+def _identity() -> Iterator[Column]:
+    def column(name: str, kind: str, meaning: str, null: str = ALWAYS) -> Column:
+        return Column(name, kind, "", meaning, null, "identity", "identity")
+
+    yield column("capture", "string", "name of the capture or record file the flow was read from")
+    yield column("flow_id", "int64", "number of the flow in order of its end within one extraction, from 0")
+    yield column("community_id", "string", "Community ID v1 with seed 0, the key other tools join on")
+    yield column("start", "timestamp[ns, tz=UTC]", "time of the first packet")
+    yield column("end", "timestamp[ns, tz=UTC]", "time of the last packet")
+    yield column("src_ip", "string", "address of the side that sent the first packet")
+    yield column("src_port", "int32", "its port", "protocols without ports")
+    yield column("dst_ip", "string", "address of the side that was addressed")
+    yield column("dst_port", "int32", "its port", "protocols without ports")
+    yield column("protocol", "int32", "IANA protocol number")
+    yield column("end_reason", "string", "why the flow ended: idle, active, tcp_end, capture_end, forced (IPFIX)")
+    yield column("icmp_type", "int32", "ICMP or ICMPv6 type of the first packet", "other protocols")
+    yield column("icmp_code", "int32", "ICMP or ICMPv6 code of the first packet", "other protocols")
+
+
+def _feature(name: str, unit: str, meaning: str, group: str, null: str = ALWAYS) -> Column:
+    return Column(name, "float32", unit, meaning, null, "feature", group)
+
+
+def _protocol() -> Iterator[Column]:
+    for name in ("tcp", "udp", "icmp"):
+        yield _feature(f"is_{name}", "1", f"1 for {name.upper()} over IPv4 or IPv6, else 0", "protocol")
+    yield _feature("is_icmp_echo", "1", "1 when an ICMP flow began with an echo request or reply", "protocol")
+    for name, (meaning, _) in SERVICES.items():
+        yield _feature(f"service_{name}", "1", f"1 when the destination port belongs to: {meaning}", "protocol")
+
+
+def _volume() -> Iterator[Column]:
+    for side, words in SIDES.items():
+        yield _feature(f"{side}_packets", "packets", f"packets {words}", "volume")
+        yield _feature(f"{side}_bytes", "bytes", f"IP bytes {words}", "volume")
+        yield _feature(f"{side}_payload_bytes", "bytes", f"transport payload {words}", "volume")
+        yield _feature(f"{side}_data_packets", "packets", f"packets with payload {words}", "volume")
+    yield _feature("bwd_packet_share", "1", "share of the packets that went backward", "volume")
+    yield _feature("bwd_byte_share", "1", "share of the IP bytes that went backward", "volume")
+    yield _feature("payload_share", "1", "share of the IP bytes that was payload", "volume")
+    yield _feature("data_packet_share", "1", "share of the packets that carried payload", "volume")
+
+
+def _rate() -> Iterator[Column]:
+    instant = "a flow of one instant"
+    yield _feature("duration_s", "s", "last packet minus first packet", "rate")
+    yield _feature("packets_per_s", "packets/s", "packets of both directions over the duration", "rate", instant)
+    yield _feature("bytes_per_s", "bytes/s", "IP bytes of both directions over the duration", "rate", instant)
+    for side, words in SIDES.items():
+        yield _feature(f"{side}_packets_per_s", "packets/s", f"packets {words} over the duration", "rate", instant)
+        yield _feature(f"{side}_bytes_per_s", "bytes/s", f"IP bytes {words} over the duration", "rate", instant)
+        yield _feature(
+            f"{side}_first_payload_delay_s", "s", f"flow start to first payload {words}", "rate", f"no payload {words}"
+        )
+
+
+def _length() -> Iterator[Column]:
+    for side, words in SIDES.items():
+        empty = f"no packet {words}"
+        for statistic in ("min", "max", "mean", "std"):
+            yield _feature(f"{side}_length_{statistic}", "bytes", f"{statistic} of IP length {words}", "length", empty)
+        for statistic in ("max", "mean", "std"):
+            yield _feature(
+                f"{side}_payload_{statistic}", "bytes", f"{statistic} of payload per packet {words}", "length", empty
+            )
+    yield _feature("length_mean", "bytes", "mean IP length, both directions", "length")
+    yield _feature("length_std", "bytes", "population standard deviation of IP length, both directions", "length")
+
+
+def _gap() -> Iterator[Column]:
+    for side, words in {**SIDES, "flow": "of either direction"}.items():
+        prefix = "" if side == "flow" else f"{side}_"
+        single = f"fewer than two packets {words}"
+        for statistic in ("min", "max", "mean", "std"):
+            yield _feature(
+                f"{prefix}gap_{statistic}_s", "s", f"{statistic} of the time between packets {words}", "gap", single
+            )
+        yield _feature(
+            f"{prefix}gap_variation", "1", f"std over mean of the gaps {words}", "gap", f"{single}, or a mean of 0"
+        )
+
+
+def _activity() -> Iterator[Column]:
+    yield _feature("active_runs", "runs", "runs of packets without a gap above a second", "activity")
+    yield _feature("active_mean_s", "s", "mean length of such a run", "activity")
+    yield _feature("active_max_s", "s", "longest such run", "activity")
+    yield _feature("idle_mean_s", "s", "mean of the gaps above a second", "activity", "no such gap")
+    yield _feature("idle_max_s", "s", "longest gap above a second", "activity", "no such gap")
+
+
+def _tcp() -> Iterator[Column]:
+    other = "protocols other than TCP"
+    for side, words in SIDES.items():
+        for flag in TCP_FLAGS:
+            yield _feature(f"{side}_{flag}_packets", "packets", f"packets with {flag.upper()} {words}", "tcp", other)
+        unseen = f"{other}, or no packet {words}"
+        for name, meaning in (("first", "first"), ("min", "smallest"), ("max", "largest")):
+            yield _feature(f"{side}_window_{name}", "bytes", f"{meaning} unscaled window {words}", "tcp", unseen)
+        yield _feature(f"{side}_zero_windows", "packets", f"packets with window 0 and no RST {words}", "tcp", other)
+        yield _feature(f"{side}_retransmissions", "packets", f"repeated data, SYN or FIN {words}", "tcp", other)
+    yield _feature("tcp_established", "1", "1 when SYN, SYN-ACK and ACK were seen", "tcp", other)
+    yield _feature("tcp_unanswered", "1", "1 when a SYN got no packet back", "tcp", other)
+    yield _feature("tcp_refused", "1", "1 when a SYN got RST and no SYN-ACK", "tcp", other)
+    yield _feature("tcp_half_open", "1", "1 when a SYN-ACK got no ACK", "tcp", other)
+    yield _feature("tcp_mid_flow", "1", "1 when no SYN was seen", "tcp", other)
+    yield _feature("tcp_fwd_reset", "1", "1 when the forward side sent RST", "tcp", other)
+    yield _feature("tcp_bwd_reset", "1", "1 when the backward side sent RST", "tcp", other)
+    yield _feature("syn_ack_delay_s", "s", "SYN to SYN-ACK", "tcp", f"{other}, or not both seen")
+    yield _feature("handshake_ack_delay_s", "s", "SYN-ACK to ACK", "tcp", f"{other}, or not both seen")
+
+
+def _network() -> Iterator[Column]:
+    for side, words in SIDES.items():
+        yield _feature(
+            f"{side}_ttl_spread", "hops", f"largest minus smallest TTL {words}", "network", f"no packet {words}"
+        )
+        yield _feature(f"{side}_fragments", "packets", f"IP fragments {words}", "network")
+        yield _feature(f"{side}_out_of_order", "packets", f"packets older than one before {words}", "network")
+
+
+def _first() -> Iterator[Column]:
+    for number in range(1, FIRST_PACKETS + 1):
+        short = f"fewer than {number} packets"
+        meaning = f"payload of packet {number}, negative when backward"
+        yield _feature(f"first_payload_{number:02}", "bytes", meaning, "first", short)
+    for number in range(2, FIRST_PACKETS + 1):
+        short = f"fewer than {number} packets"
+        yield _feature(f"first_gap_{number:02}_s", "s", f"time from packet {number - 1} to {number}", "first", short)
+
+
+GROUPS = {
+    "src": "flows of the same source",
+    "dst": "flows to the same destination",
+    "endpoint": "flows to the same destination, protocol and port",
+    "pair": "flows of the same source and destination",
+    "same": "flows of the same source, destination, protocol and port",
+}
+PARTNERS = {
+    "src": {"hosts": "destinations", "services": "protocols and ports", "endpoints": "destinations with port"},
+    "dst": {"hosts": "sources", "services": "protocols and ports"},
+    "endpoint": {"hosts": "sources"},
+    "pair": {"services": "protocols and ports"},
+    "same": {},
+}
+
+
+def _context() -> Iterator[Column]:
+    def near(name: str, unit: str, meaning: str, seconds: int = LONG_S, null: str = ALWAYS) -> Column:
+        return _feature(name, unit, f"{meaning} that ended within {seconds} s of this one", "context", null)
+
+    for group, flows in GROUPS.items():
+        for seconds in (SHORT_S, LONG_S):
+            yield near(f"{group}_flows_{seconds}s", "flows", f"number of {flows}", seconds)
+            yield near(f"{group}_failed_share_{seconds}s", "1", f"share without answer of {flows}", seconds)
+        yield near(f"{group}_log_bytes_mean_60s", "ln(1+bytes)", f"mean log size of {flows}")
+        yield near(f"{group}_log_bytes_std_60s", "ln(1+bytes)", f"standard deviation of log size of {flows}")
+        for partner, words in PARTNERS[group].items():
+            yield near(f"{group}_{partner}_60s", words, f"different {words} among {flows}")
+            yield near(f"{group}_{partner}_per_flow_60s", "1", f"different {words} over number of {flows}")
+    lone = "fewer than two such flows"
+    yield near("same_gap_mean_s_60s", "s", f"mean time between starts of {GROUPS['same']}", null=lone)
+    yield near("same_gap_variation_60s", "1", f"std over mean of those times for {GROUPS['same']}", null=lone)
+    for whole in ("src", "dst", "endpoint"):
+        yield near(f"same_share_of_{whole}_60s", "1", f"share {GROUPS['same']} have in {GROUPS[whole]}")
+
+
+COLUMNS: tuple[Column, ...] = (
+    *_identity(), *_protocol(), *_volume(), *_rate(), *_length(), *_gap(),
+    *_activity(), *_tcp(), *_network(), *_first(), *_context(),
+)  # fmt: skip
+FEATURE_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.role == "feature")
+IDENTITY_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.role == "identity")
+
+_ARROW_TYPES = {
+    "string": pa.string(),
+    "int32": pa.int32(),
+    "int64": pa.int64(),
+    "float32": pa.float32(),
+    "timestamp[ns, tz=UTC]": pa.timestamp("ns", tz="UTC"),
+}
+
+
+def arrow_schema() -> pa.Schema:
+    """Return the Arrow schema of a feature table, version and fingerprint in its metadata."""
+    fields = [pa.field(column.name, _ARROW_TYPES[column.type], column.null != ALWAYS) for column in COLUMNS]
+    metadata = {"flowtag.schema_version": str(SCHEMA_VERSION), "flowtag.schema_fingerprint": fingerprint()}
+    return pa.schema(fields, metadata)
+
+
+def fingerprint() -> str:
+    """Return 16 hexadecimal digits that change with any column's name, type, unit, meaning, null rule or order."""
+    text = json.dumps([SCHEMA_VERSION, [astuple(column) for column in COLUMNS]])
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def difference(other: pa.Schema) -> str:
+    """Return the unified diff from this schema's columns to `other`'s; empty when a table of `other` can be used."""
+    ours = [f"{field.name}: {field.type}" for field in arrow_schema()]
+    theirs = [f"{field.name}: {field.type}" for field in other if field.name not in LABEL_NAMES]
+    return "\n".join(difflib.unified_diff(ours, theirs, "this version", "the table", lineterm="", n=0))
+
+
+LABEL_NAMES = ("tags", "rules")
+"""Columns that labelling adds behind the schema's own."""
+
+
+def labelled_schema() -> pa.Schema:
+    """Return the schema of a labelled table: the feature table's, then tags and the names of the rules behind them."""
+    schema = arrow_schema()
+    for name in LABEL_NAMES:
+        schema = schema.append(pa.field(name, pa.list_(pa.string()), nullable=False))
+    return schema

@@ -1,0 +1,1 @@
+"""Prefect flows (jobs) and the flowtag command: wiring only."""

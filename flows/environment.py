@@ -1,0 +1,60 @@
+"""The surroundings of a run: quiet, offline, and with every tool's files below the state folder.
+
+Must be called before Prefect, MLflow, Keras or numba are imported: they read their variables once. What the user has set
+stays as it is.
+"""
+
+import os
+
+from pipeline.settings import Settings
+
+PREFECT_IS_THEIRS = ("PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
+"""With one of these set, Prefect's own settings decide where its API is."""
+
+
+def prepare(settings: Settings, verbose: bool = False) -> None:
+    """Set what is not set yet."""
+    root = settings.state.root
+    quiet = {} if verbose else QUIET
+    for name, value in {**OFFLINE, **quiet, **folders(settings)}.items():
+        os.environ.setdefault(name, value)
+    if settings.prefect.api_url:
+        os.environ["PREFECT_API_URL"] = settings.prefect.api_url
+    root.mkdir(parents=True, exist_ok=True)
+
+
+def folders(settings: Settings) -> dict[str, str]:
+    """Return the variables that keep each tool's files below the state folder."""
+    root = settings.state.root
+    return {
+        "PREFECT_HOME": str(root / "prefect"),
+        "KERAS_HOME": str(root / "cache" / "keras"),
+        "MPLCONFIGDIR": str(root / "cache" / "matplotlib"),
+        "NUMBA_CACHE_DIR": str(root / "cache" / "numba"),
+    }
+
+
+def prefect_is_theirs() -> bool:
+    """Return True where the user has said which Prefect to use; to be asked before `prepare`."""
+    return bool(os.environ.get("PREFECT_API_URL")) or any(name in os.environ for name in PREFECT_IS_THEIRS)
+
+
+OFFLINE = {
+    "DO_NOT_TRACK": "1",
+    "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+    "PREFECT_CLIENT_SERVER_VERSION_CHECK_ENABLED": "false",
+    "PREFECT_SERVER_EPHEMERAL_ENABLED": "true",
+    "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "flowtag",
+    "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "KERAS_BACKEND": "tensorflow",
+}
+
+QUIET = {
+    "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+    "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "TF_CPP_MIN_LOG_LEVEL": "3",
+    "TF_ENABLE_ONEDNN_OPTS": "0",
+}

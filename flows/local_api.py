@@ -1,0 +1,79 @@
+"""Prefect's API for the time of one command: started early, waited for late."""
+
+import atexit
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Protocol
+
+from features.errors import ServiceError
+from flows.environment import prefect_is_theirs
+
+START_LIMIT_S = 120.0
+STOP_LIMIT_S = 10.0
+LOG_LINES = 5
+
+
+class Api(Protocol):
+    """Something Prefect can record its runs in."""
+
+    def wait(self) -> None:
+        """Return when runs can be recorded."""
+
+
+class TheirApi:
+    """The server that the user's own settings name."""
+
+    def wait(self) -> None:
+        """Return at once: Prefect asks the server itself, and says so when it does not answer."""
+
+
+class LocalApi:
+    """A Prefect server on a free port, its database below PREFECT_HOME, alive as long as this process."""
+
+    def __init__(self) -> None:
+        home = Path(os.environ["PREFECT_HOME"])
+        home.mkdir(parents=True, exist_ok=True)
+        self._log = home / "server.log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", str(Path(__file__).with_name("api_process.py"))],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=log,
+                start_new_session=True,  # Ctrl-C is for the run, which still has its end to record
+            )
+        atexit.register(self.stop)  # before Prefect is imported, so after Prefect has sent what it still holds
+
+    def wait(self) -> None:
+        """Return when the server answers, and make it the one that Prefect talks to.
+
+        Raises:
+            ServiceError: It ended, or did not start in time.
+        """
+        limit = threading.Timer(START_LIMIT_S, self._process.kill)
+        limit.start()
+        port = self._process.stdout.readline().decode().strip() if self._process.stdout else ""
+        limit.cancel()
+        if not port:
+            last = self._log.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
+            raise ServiceError(
+                "Prefect's local API did not start", str(self._log), f"an answer within {START_LIMIT_S:g} s", "\n".join(last)
+            )
+        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
+
+    def stop(self) -> None:
+        """End the server and wait for it."""
+        if self._process.stdin:
+            self._process.stdin.close()
+        try:
+            self._process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+
+
+def start() -> Api:
+    """Start recording: in the server the user names, else in one of our own."""
+    return TheirApi() if prefect_is_theirs() else LocalApi()

@@ -1,0 +1,1 @@
+"""Datasets, losses, networks, thresholds, metrics, detectors, and their life in MLflow."""

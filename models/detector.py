@@ -1,0 +1,206 @@
+"""The detector: a network, its thresholds and what it was trained for, as one directory.
+
+::
+
+    DIRECTORY/network.keras     the network, normaliser inside; takes raw columns, NaN for null, answers logits
+    DIRECTORY/detector.json     tags, columns, schema, thresholds, settings, validation figures
+
+Nothing in it is a pickle, and loading runs no code from it.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import zipfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from difflib import unified_diff
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from features.errors import ModelError, ModelMismatch
+from models import losses, normaliser  # noqa: F401 (importing them registers what a saved network names)
+from models.dataset import TagDataset
+from models.metrics import Fired, fired_tags
+from models.occlusion import Reason, top_reasons
+from models.thresholds import Thresholds
+
+FORMAT_VERSION = 1
+NETWORK_FILE, CARD_FILE = "network.keras", "detector.json"
+BATCH_FLOWS = 8_192
+
+Matrix = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class DetectorCard:
+    """What a detector is, without its network.
+
+    Attributes:
+        tag_names: In the order of the scores' columns.
+        feature_names: In the order of the features' columns.
+        schema_version: Of the feature schema it was trained with.
+        schema_fingerprint: Of the same.
+        thresholds: One a tag, and what they did on the validation flows.
+        benign_medians: The typical benign flow, one value a column, None for null; what reasons compare with.
+        settings: Of training and thresholds, plain values.
+        validation: Figures on the validation flows, plain values.
+    """
+
+    tag_names: tuple[str, ...]
+    feature_names: tuple[str, ...]
+    schema_version: int
+    schema_fingerprint: str
+    thresholds: Thresholds
+    benign_medians: tuple[float | None, ...]
+    settings: dict[str, Any]
+    validation: dict[str, Any]
+
+    @classmethod
+    def from_dict(cls, plain: dict[str, Any]) -> "DetectorCard":
+        """Build a card from what ``dataclasses.asdict`` and JSON made of it."""
+        listed = {name: tuple(plain[name]) for name in ("tag_names", "feature_names", "benign_medians")}
+        cut = plain["thresholds"]
+        thresholds = Thresholds(**{**cut, "values": tuple(cut["values"]), "sources": tuple(cut["sources"])})
+        return cls(**{**plain, **listed, "thresholds": thresholds})
+
+
+@dataclass(frozen=True)
+class Detector:
+    """A trained network that may be trusted as far as its card says."""
+
+    network: keras.Model
+    card: DetectorCard
+
+    def score(self, features: Matrix, batch_flows: int = BATCH_FLOWS) -> Matrix:
+        """Return scores in [0, 1], higher means more likely.
+
+        Args:
+            features: Shape (n_flows, n_features), columns as ``card.feature_names``, NaN for null.
+            batch_flows: Flows computed at once.
+
+        Returns:
+            Shape (n_flows, n_tags), float32.
+
+        Raises:
+            ModelMismatch: The number of columns is not the detector's.
+        """
+        self._require_columns(features)
+        if not len(features):
+            return np.empty((0, len(self.card.tag_names)), np.float32)
+        logits = self.network.predict(features, batch_size=batch_flows, verbose=0)
+        return np.asarray(keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)), np.float32)
+
+    def fired(self, scores: Matrix) -> Fired:
+        """Return which tags fire at the detector's thresholds, shape (n_flows, n_tags)."""
+        return fired_tags(scores, self.card.thresholds.values)
+
+    def reasons(self, features: Matrix, tags: Sequence[int], top: int = 3) -> tuple[tuple[Reason, ...], ...]:
+        """Return, for each flow, the columns whose typical benign value would lower the score of its tag most.
+
+        Args:
+            features: Flows that fired, shape (n_flows, n_features).
+            tags: Position of the tag to explain, one a flow.
+            top: At most so many columns a flow.
+        """
+        self._require_columns(features)
+        medians = np.asarray([np.nan if value is None else value for value in self.card.benign_medians], np.float32)
+        return top_reasons(self.network, features, np.asarray(tags, np.intp), medians, self.card.feature_names, top)
+
+    def require_schema(self, feature_names: Sequence[str], fingerprint: str) -> None:
+        """Compare the schema of the flows to score with the detector's.
+
+        Raises:
+            ModelMismatch: They differ; shows how, as a diff.
+        """
+        if tuple(feature_names) == self.card.feature_names and fingerprint == self.card.schema_fingerprint:
+            return
+        lines = unified_diff(self.card.feature_names, tuple(feature_names), "detector", "flows", n=0, lineterm="")
+        raise ModelMismatch(
+            "the detector was trained for another feature schema",
+            f"schema version {self.card.schema_version}",
+            self.card.schema_fingerprint,
+            fingerprint + "".join(f"\n    {line}" for line in lines),
+            "extract the flows again with this version, or train a new detector",
+        )
+
+    @classmethod
+    def load(cls, directory: Path) -> "Detector":
+        """Load a detector from its directory.
+
+        Raises:
+            ModelError: The directory holds no detector, or a damaged one.
+            ModelMismatch: It was written in another format, or its network has other columns or tags than its card.
+        """
+        card, weights = _read_card(directory)
+        network = _read_network(directory / NETWORK_FILE)
+        shapes = (network.input_shape[-1], network.output_shape[-1])
+        named = (len(card.feature_names), len(card.tag_names))
+        if shapes != named:
+            raise ModelMismatch("network and card differ in columns and tags", str(directory), str(named), str(shapes))
+        if weights_digest(network) != weights:
+            raise ModelError("the network is not the one the card was written for", str(directory), weights)
+        return cls(network, card)
+
+    def save(self, directory: Path) -> Path:
+        """Write the detector, replacing what was there; a crash leaves no half detector."""
+        partial = directory.with_name(f".{directory.name}.{os.getpid()}")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        self.network.save(partial / NETWORK_FILE)
+        plain = {"format": FORMAT_VERSION, "weights": weights_digest(self.network), **asdict(self.card)}
+        (partial / CARD_FILE).write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        if directory.exists():
+            shutil.rmtree(directory)
+        partial.rename(directory)
+        return directory
+
+    def _require_columns(self, features: Matrix) -> None:
+        if features.ndim != 2 or features.shape[1] != len(self.card.feature_names):
+            expected = f"(flows, {len(self.card.feature_names)})"
+            raise ModelMismatch("features do not fit the detector", "Detector", expected, str(features.shape))
+
+
+def weights_digest(network: keras.Model) -> str:
+    """Return the SHA-256 of a network's weights, equal for equal networks whenever they were saved."""
+    digest = hashlib.sha256()
+    for weight in network.get_weights():
+        digest.update(np.ascontiguousarray(weight).tobytes())
+    return digest.hexdigest()
+
+
+def benign_medians(dataset: TagDataset) -> tuple[float | None, ...]:
+    """Return the typical benign flow: each column's median, None where at least half the benign flows have null."""
+    benign = dataset.features[~dataset.attack]
+    known = [column[~np.isnan(column)] for column in benign.T]
+    return tuple(float(np.median(part)) if 2 * len(part) > len(benign) else None for part in known)
+
+
+def _read_network(path: Path) -> keras.Model:
+    try:
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
+    except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
+        raise ModelError("the network cannot be read", str(path), "a .keras file of flowtag", str(error)) from error
+
+
+def _read_card(directory: Path) -> tuple[DetectorCard, str]:
+    path = directory / CARD_FILE
+    try:
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        version = plain.pop("format")
+    except FileNotFoundError as error:
+        raise ModelError("there is no detector here", str(directory), CARD_FILE, "", "flowtag train") from error
+    except (ValueError, KeyError, AttributeError) as error:
+        raise ModelError("the detector's card cannot be read", str(path), "JSON", str(error)) from error
+    if version != FORMAT_VERSION:
+        raise ModelMismatch("the detector was written in another format", str(path), str(FORMAT_VERSION), str(version))
+    try:
+        weights = plain.pop("weights")
+        return DetectorCard.from_dict(plain), weights
+    except (KeyError, TypeError) as error:
+        raise ModelError("the detector's card is incomplete", str(path), "", str(error)) from error

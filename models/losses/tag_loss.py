@@ -1,0 +1,67 @@
+"""The penalised loss as a Keras object: one value a row, everything else left to Keras."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from models.losses.bases import base_loss
+from models.losses.guard import require_safe
+from models.losses.penalties import silence_penalty
+from models.losses.settings import LossSettings
+from models.tensors import Tensor
+
+
+def row_loss(tags: Tensor, logits: Tensor, settings: LossSettings) -> Tensor:
+    """Return the loss of each row: base over tags plus lambda times the penalty on silence.
+
+    Well-posed forms are counted in tags, (1/L) * [sum of base + lambda * penalty]; the literal form is as published,
+    base reduced over tags plus lambda * log(P0 + eps).
+
+    Args:
+        tags: Values 0 or 1, shape (..., n_tags).
+        logits: Same shape.
+        settings: Base, penalty, lambda.
+
+    Returns:
+        Shape (...). Two tags, both 0, at logits 0, plain cross-entropy: log 2 = 0.6931.
+    """
+    scale = 1.0 / logits.shape[-1] if settings.reduction == "mean" else 1.0
+    base = scale * ops.sum(base_loss(tags, logits, settings), axis=-1)
+    if settings.penalty == "none" or settings.lambda_ == 0:
+        return base
+    weight = settings.lambda_ * (1.0 if settings.penalty == "literal" else scale)
+    return base + weight * silence_penalty(tags, logits, settings)
+
+
+@keras.saving.register_keras_serializable(package="flowtag")
+class TagLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no types
+    """The loss of ``LossSettings`` over logits; refuses what collapses before the first step.
+
+    Accepts logits of shape (n, n_tags), or (n, members, n_tags) for an ensemble trained in one graph, whose row costs
+    the mean over members.
+
+    Raises:
+        UnsafeLoss: The settings make firing on every flow the optimum.
+    """
+
+    def __init__(self, settings: LossSettings, n_tags: int, name: str = "tag_loss") -> None:
+        super().__init__(name=name)
+        require_safe(settings, n_tags)
+        self.settings = settings
+        self.n_tags = n_tags
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """Return one value a row, shape (n,)."""
+        if len(y_pred.shape) == len(y_true.shape):
+            return row_loss(y_true, y_pred, self.settings)
+        return ops.mean(row_loss(ops.expand_dims(y_true, axis=-2), y_pred, self.settings), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Return plain values from which ``from_config`` builds the same loss."""
+        return {"name": self.name, "n_tags": self.n_tags, "settings": self.settings.to_dict()}
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> "TagLoss":
+        """Build the loss from ``get_config``."""
+        return cls(LossSettings(**config["settings"]), config["n_tags"], config["name"])

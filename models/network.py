@@ -1,0 +1,122 @@
+"""The network: its normaliser, then a few small perceptrons whose logits are averaged in one graph."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from keras import layers, ops
+
+from features.errors import ConfigError
+from models.normaliser import Normalisation, normaliser_layer
+from models.tensors import Tensor
+
+ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """Shape of the network.
+
+    Attributes:
+        transform: How columns become inputs: ``robust``, ``quantile`` or ``log`` (``models.normaliser``).
+        clip: Bound on every input.
+        members: Perceptrons trained side by side and averaged; 1 or more.
+        widths: Units of each hidden layer of a member.
+        activation: Of the hidden layers.
+        dropout: Share of hidden units dropped in training, in [0, 1).
+        input_dropout: Share of inputs set to their centre in training, each member its own, in [0, 1).
+        input_noise: Standard deviation of noise added to inputs in training, each member its own.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    transform: str = "robust"
+    clip: float = 6.0
+    members: int = 3
+    widths: tuple[int, ...] = (128, 64)
+    activation: str = "relu"
+    dropout: float = 0.1
+    input_dropout: float = 0.0
+    input_noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        rules = {
+            "members": (self.members >= 1, "1 or more"),
+            "clip": (self.clip > 0, "above 0"),
+            "widths": (all(width >= 1 for width in self.widths), "1 or more each"),
+            "activation": (self.activation in ACTIVATIONS, ", ".join(ACTIVATIONS)),
+            "dropout": (0 <= self.dropout < 1, "in [0, 1)"),
+            "input_dropout": (0 <= self.input_dropout < 1, "in [0, 1)"),
+            "input_noise": (self.input_noise >= 0, "0 or more"),
+        }
+        for name, (holds, expected) in rules.items():
+            if not holds:
+                raise ConfigError(
+                    "a network cannot have this shape", f"network.{name}", expected, repr(getattr(self, name))
+                )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values, as they are logged and stored with a detector."""
+        return {**asdict(self), "widths": list(self.widths)}
+
+
+@dataclass(frozen=True)
+class NetworkPair:
+    """Two views of the same weights.
+
+    Attributes:
+        members: Answers each member's logits, shape (n, members, n_tags); this is what is trained.
+        mean: Answers their mean, shape (n, n_tags); this is what is saved and scores.
+    """
+
+    members: keras.Model
+    mean: keras.Model
+
+
+def build_network(
+    normalisation: Normalisation, columns: int, log_odds: npt.NDArray[np.float32], settings: NetworkSettings
+) -> NetworkPair:
+    """Build an untrained network that takes raw columns, NaN for null, and answers logits.
+
+    Args:
+        normalisation: Measured on the training flows.
+        columns: Number of feature columns.
+        log_odds: Start value of each tag's output, its log-odds in training, shape (n_tags,).
+        settings: Shape of the members.
+    """
+    raw = keras.Input((columns,), name="columns")
+    inputs = normaliser_layer(normalisation, columns)(raw)
+    logits = [_member(inputs, log_odds, settings, index) for index in range(settings.members)]
+    stacked = ops.stack(logits, axis=1)
+    return NetworkPair(keras.Model(raw, stacked), keras.Model(raw, ops.mean(stacked, axis=1), name="flowtag"))
+
+
+def tag_log_odds(tags: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """Return each tag's log-odds, shape (n_tags,), counting half a flow more on each side so that none is infinite.
+
+    A tag on 1 of 3 flows: log(1.5 / 2.5) = -0.5108.
+    """
+    positives = tags.sum(axis=0, dtype=np.float64)
+    return np.log((positives + 0.5) / (len(tags) - positives + 0.5)).astype(np.float32)
+
+
+def _member(inputs: Tensor, log_odds: npt.NDArray[np.float32], settings: NetworkSettings, index: int) -> Tensor:
+    hidden = inputs
+    if settings.input_noise:
+        hidden = layers.GaussianNoise(settings.input_noise)(hidden)
+    if settings.input_dropout:
+        hidden = layers.Dropout(settings.input_dropout)(hidden)
+    for depth, width in enumerate(settings.widths):
+        hidden = layers.Dense(
+            width, settings.activation, kernel_initializer="he_normal", name=f"hidden_{index}_{depth}"
+        )(hidden)
+        if settings.dropout:
+            hidden = layers.Dropout(settings.dropout)(hidden)
+    output = layers.Dense(len(log_odds), name=f"tags_{index}")
+    logits = output(hidden)
+    output.bias.assign(log_odds)
+    return logits

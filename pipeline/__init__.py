@@ -1,0 +1,1 @@
+"""Stages: paths in, one artifact and a small result out."""

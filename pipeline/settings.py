@@ -1,0 +1,162 @@
+"""Every setting there is: section by section, with default, unit and meaning.
+
+A section repeats the names and defaults of the frozen dataclass of the layer below that it becomes; the tests hold the
+two together, so that reading the configuration imports neither Keras nor numba.
+"""
+
+import re
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    PositiveFloat,
+    PositiveInt,
+    field_serializer,
+)
+
+
+def setting(default: object, meaning: str, unit: str = "") -> Any:  # noqa: ANN401 (pydantic's field has any type)
+    """Return a field that knows what it means and in which unit it is counted."""
+    return Field(default, description=meaning, json_schema_extra={"unit": unit})
+
+
+def masked(url: str) -> str:
+    """Return a URL without its password: postgresql://me:secret@host becomes postgresql://me:***@host."""
+    return re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", url)
+
+
+def _parted(value: object) -> object:
+    return value.split(",") if isinstance(value, str) else value
+
+
+Share = Annotated[float, Field(ge=0, lt=1)]
+Numbers = Annotated[tuple[PositiveInt, ...], BeforeValidator(_parted)]
+
+
+class Section(BaseModel):
+    """Values that belong together; frozen, and no others than those named."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class StateSection(Section):
+    """Where everything is written."""
+
+    folder: Path = setting(Path(".flowtag"), "the one folder that is written to")
+
+    @property
+    def root(self) -> Path:
+        """The folder as an absolute path."""
+        return self.folder.expanduser().absolute()
+
+
+class MeterSection(Section):
+    """When a flow begins and ends (becomes features.meter.MeterSettings)."""
+
+    idle_timeout_s: PositiveFloat = setting(60.0, "silence that ends a flow", "s")
+    active_timeout_s: PositiveFloat = setting(300.0, "longest life of a flow before it is cut", "s")
+    tcp_grace_s: NonNegativeFloat = setting(1.0, "how long stragglers still belong to a closed TCP flow", "s")
+    activity_gap_s: PositiveFloat = setting(1.0, "silence that parts two runs of activity within a flow", "s")
+    max_flows: PositiveInt = setting(1_000_000, "flows held in memory at once; the oldest is cut beyond", "flows")
+
+
+class NetworkSection(Section):
+    """The network's shape (becomes models.network.NetworkSettings)."""
+
+    transform: Literal["robust", "quantile", "log"] = setting("robust", "how columns become inputs")
+    clip: PositiveFloat = setting(6.0, "bound on every input")
+    members: PositiveInt = setting(3, "perceptrons trained side by side and averaged")
+    widths: Numbers = setting((128, 64), "units of each hidden layer of a member", "units")
+    activation: Literal["relu", "gelu", "silu", "tanh"] = setting("relu", "of the hidden layers")
+    dropout: Share = setting(0.1, "share of hidden units dropped in training")
+    input_dropout: Share = setting(0.0, "share of inputs set to their centre in training")
+    input_noise: NonNegativeFloat = setting(0.0, "standard deviation of noise added to inputs in training")
+
+
+class LossSection(Section):
+    """What training minimises (becomes models.losses.LossSettings)."""
+
+    base: Literal["bce", "focal"] = setting("bce", "loss of one tag")
+    penalty: Literal["none", "bounded", "hit", "event", "event_nll", "literal"] = setting(
+        "bounded", "what an attack flow pays for firing nothing"
+    )
+    lambda_: NonNegativeFloat = setting(3.0, "weight of the penalty", "tags")
+    reduction: Literal["mean", "sum"] = setting("mean", "whether the base is averaged or summed over tags")
+    focal_gamma: NonNegativeFloat = setting(2.0, "exponent of the focal base")
+    focal_alpha: PositiveFloat = setting(0.25, "weight of the focal base")
+    literal_eps: PositiveFloat = setting(1e-7, "the epsilon inside the published logarithm")
+    allow_unsafe: bool = setting(False, "build a loss whose optimum is to fire on everything")
+
+
+class TrainingSection(Section):
+    """How the network is trained (becomes models.training.TrainingSettings)."""
+
+    epochs: PositiveInt = setting(40, "passes over the training flows, at most", "epochs")
+    batch_size: PositiveInt = setting(256, "flows a step", "flows")
+    learning_rate: PositiveFloat = setting(2e-3, "its highest value")
+    weight_decay: NonNegativeFloat = setting(1e-2, "of AdamW, on kernels alone")
+    clip_norm: PositiveFloat = setting(1.0, "bound on the gradient's norm")
+    monitor: Literal["loss", "mean_average_precision"] = setting("loss", "what picks the best epoch on validation")
+    patience: PositiveInt = setting(8, "epochs without a better one before training stops", "epochs")
+    seed: int = setting(1, "the same seed, data and machine give the same weights")
+
+
+class ThresholdsSection(Section):
+    """Where tags fire (becomes models.thresholds.ThresholdSettings)."""
+
+    false_alarm_budget: Share = setting(0.001, "share of benign flows that may fire, all tags together", "share")
+    least_positives: PositiveInt = setting(20, "validation flows a tag needs for a threshold of its own", "flows")
+    silence_weight: Annotated[float, Field(ge=1)] = setting(
+        5.0, "how often a tag counts whose flow would otherwise stay silent"
+    )
+
+
+class MlflowSection(Section):
+    """Where runs and detectors are kept."""
+
+    tracking_uri: str = setting("", "MLflow's database or server; empty: SQLite in the state folder")
+    artifact_root: str = setting("", "where MLflow keeps files; empty: mlartifacts in the state folder")
+    experiment: str = setting("flowtag", "name of the experiment")
+    model_name: str = setting("flowtag", "name of the registered detector")
+
+    @field_serializer("tracking_uri", "artifact_root", when_used="json")
+    def _hide_password(self, url: str) -> str:
+        return masked(url)
+
+
+class PrefectSection(Section):
+    """Where jobs are recorded."""
+
+    api_url: str = setting("", "Prefect's server; empty: one of our own while the command runs")
+
+    @field_serializer("api_url", when_used="json")
+    def _hide_password(self, url: str) -> str:
+        return masked(url)
+
+
+class Settings(Section):
+    """Everything that can be chosen, built once by `pipeline.config.load` and passed down."""
+
+    state: StateSection = StateSection()
+    meter: MeterSection = MeterSection()
+    network: NetworkSection = NetworkSection()
+    loss: LossSection = LossSection()
+    training: TrainingSection = TrainingSection()
+    thresholds: ThresholdsSection = ThresholdsSection()
+    mlflow: MlflowSection = MlflowSection()
+    prefect: PrefectSection = PrefectSection()
+
+    @property
+    def tracking_uri(self) -> str:
+        """MLflow's database or server."""
+        return self.mlflow.tracking_uri or f"sqlite:///{self.state.root / 'mlflow.db'}"
+
+    @property
+    def artifact_root(self) -> str:
+        """Where MLflow keeps files."""
+        return self.mlflow.artifact_root or (self.state.root / "mlartifacts").as_uri()
