@@ -68,7 +68,7 @@ class ByteStream(Protocol):
         """Let go of the file."""
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _u32(block: np.ndarray, at: Int, little: bool) -> Int:
     """Return the unsigned 32-bit number at an index."""
     a, b, c, d = np.int64(block[at]), np.int64(block[at + 1]), np.int64(block[at + 2]), np.int64(block[at + 3])
@@ -183,7 +183,10 @@ class Capture:
             )
         little, unit_ns = MAGICS[header[:4]]
         # the upper half of the field holds the length of a frame check sequence
-        return little, unit_ns, int(_u32(self._block, 20, little)) & 0xFFFF
+        return little, unit_ns, self._number(20, little) & 0xFFFF
+
+    def _number(self, at: Int, little: bool) -> int:
+        return int.from_bytes(self._block[at : at + 4].tobytes(), "little" if little else "big")
 
     def _impossible_record(self, offset: Int, at: Int) -> CaptureError:
         """Return the error for a record that claims more bytes than one can have."""
@@ -191,7 +194,7 @@ class Capture:
             "a record of the capture cannot be one: the file is damaged there",
             self._at_byte(offset),
             f"a captured length of at most {LARGEST_RECORD} bytes",
-            f"{_u32(self._block, at + 8, self._little)} bytes",
+            f"{self._number(at + 8, self._little)} bytes",
             "cut the file before that byte, or repair it with pcapfix",
         )
 

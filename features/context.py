@@ -1,10 +1,13 @@
 """Context columns: what the neighbours of a flow look like, in windows of packet time around its last packet.
 
 A scan, a guessing run, a flood and a beacon are each made of flows that look harmless one at a time; what gives them
-away is the company they keep. For five groups of neighbours (same source, same destination, same endpoint, same pair of
-hosts, same source and endpoint) this module counts flows, distinct partners, failures and regularity among the flows
-that ended within 5 or 60 seconds before or after. The idea goes back to the traffic features of Lee and Stolfo (1998)
-and KDD Cup 99; here windows reach both ways, and shares stand beside counts because a share survives a change of pace.
+away is the company they keep. For four groups of neighbours (same source, same endpoint, same pair of hosts, same
+source and endpoint) this module counts flows, distinct partners, failures and regularity among the flows that ended
+within 5 or 60 seconds before or after. The idea goes back to the traffic features of Lee and Stolfo (1998) and KDD
+Cup 99; here windows reach both ways, and shares stand beside counts because a share survives a change of pace.
+
+What others do to the same destination is left out on purpose, but for their number: two attacks on one server at a time
+would lend each other their looks, and a network would learn the day's schedule.
 
 Flows may come in any order as long as the watermark says which ends are complete. The result does not depend on
 how the flows were cut into batches.
@@ -12,6 +15,7 @@ how the flows were cut into batches.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
@@ -34,9 +38,11 @@ NEIGHBOUR = np.dtype(
         ("service", "u8"),  # protocol and destination port
         ("failed", "i8"),  # 0 or 1
         ("bytes", "i8"),
+        ("request", "i8"),  # payload bytes forward
+        ("response", "i8"),  # payload bytes backward
     ]
 )
-"""What a flow shows to its neighbours: 56 bytes, whatever its packets."""
+"""What a flow shows to its neighbours: 72 bytes, whatever its packets."""
 
 NeighbourRows = npt.NDArray[np.void]
 Named = Iterator[tuple[str, Floats]]
@@ -53,7 +59,7 @@ class Ready:
 class ContextWindow:
     """Holds flows until all that may have ended within LONG_S of them is known, then hands out their context.
 
-    Memory: the rows that ended within LONG_S and the meter's lateness, 56 bytes for each that ended LONG_S before them,
+    Memory: the rows that ended within LONG_S and the meter's lateness, 72 bytes for each that ended LONG_S before them,
     and as much again, because a release waits until it is worth the sorting.
     """
 
@@ -109,15 +115,16 @@ def context_columns(flows: NeighbourRows) -> dict[str, Floats]:
     src, dst, service = flows["src"], flows["dst"], flows["service"]
     endpoint = _joined(dst, service)
     src_ids, dst_ids, service_ids, endpoint_ids = (_dense(values) for values in (src, dst, service, endpoint))
+    sizes = {"request_sizes": _dense(flows["request"]), "response_sizes": _dense(flows["response"])}
+    partners = {"hosts": dst_ids, "services": service_ids, "endpoints": endpoint_ids}
     groups: dict[str, tuple[Hashes, Callable[[_Group], Named]]] = {
-        "src": (src, lambda g: g.mixed({"hosts": dst_ids, "services": service_ids, "endpoints": endpoint_ids})),
-        "dst": (dst, lambda g: g.mixed({"hosts": src_ids, "services": service_ids})),
-        "endpoint": (endpoint, lambda g: g.mixed({"hosts": src_ids})),
-        "pair": (_joined(src, dst), lambda g: g.mixed({"services": service_ids})),
-        "same": (_joined(src, endpoint), lambda g: g.repeated()),
+        "src": (src, lambda g: chain(g.volumes(), g.variety(partners), g.sameness(sizes))),
+        "endpoint": (endpoint, lambda g: chain(g.counts(), g.variety({"hosts": src_ids}))),
+        "pair": (_joined(src, dst), lambda g: chain(g.volumes(), g.variety({"services": service_ids}))),
+        "same": (_joined(src, endpoint), lambda g: chain(g.volumes(), g.regularity(), g.sameness(sizes))),
     }
     columns = {f"{name}_{key}": values for name, (by, of) in groups.items() for key, values in of(_Group(flows, by))}
-    for whole in ("src", "dst", "endpoint"):
+    for whole in ("src", "endpoint"):
         columns[f"same_share_of_{whole}_60s"] = columns["same_flows_60s"] / columns[f"{whole}_flows_60s"]
     return columns
 
@@ -133,17 +140,23 @@ class _Group:
         self._short = Windows.around(self._key, ends, SHORT_S * 1_000_000_000)
         self._long = Windows.around(self._key, ends, LONG_NS)
 
-    def mixed(self, partners: dict[str, Integers]) -> Named:
-        """Yield how many flows, how many failed, how large, and with how many different partners."""
-        yield from self._volumes()
+    def variety(self, partners: dict[str, Integers]) -> Named:
+        """Yield the number of different partners, and their share of the flows."""
         for name, ids in partners.items():
             distinct = self._long.distinct(self._key, ids[self._order])
             yield f"{name}_60s", self._back(distinct)
             yield f"{name}_per_flow_60s", self._back(distinct / self._long.count())
 
-    def repeated(self) -> Named:
-        """Yield what shows a machine repeating itself: equal sizes and regular gaps between starts."""
-        yield from self._volumes()
+    def sameness(self, sizes: dict[str, Integers]) -> Named:
+        """Yield the number of different sizes as a share of the flows: near 0 for a tool that repeats one request."""
+        for name, ids in sizes.items():
+            yield (
+                f"{name}_per_flow_60s",
+                self._back(self._long.distinct(self._key, ids[self._order]) / self._long.count()),
+            )
+
+    def regularity(self) -> Named:
+        """Yield mean and variation of the gaps between starts."""
         starts = self._flows["start_ns"]
         gaps = np.abs(np.diff(starts, prepend=starts[:1])) // GAP_TICK_NS
         mean, deviation = self._long.without_first().moments(gaps)
@@ -153,9 +166,15 @@ class _Group:
             self._back(np.divide(deviation, mean, out=np.full_like(mean, np.nan), where=mean > 0)),
         )
 
-    def _volumes(self) -> Named:
+    def counts(self) -> Named:
+        """Yield how many flows there are."""
         for name, window in (("5s", self._short), ("60s", self._long)):
             yield f"flows_{name}", self._back(window.count())
+
+    def volumes(self) -> Named:
+        """Yield how many flows there are, how many failed, and how large they are."""
+        yield from self.counts()
+        for name, window in (("5s", self._short), ("60s", self._long)):
             yield f"failed_share_{name}", self._back(window.total(self._flows["failed"]) / window.count())
         sizes = np.rint(np.log1p(self._flows["bytes"].astype(np.float64)) / LOG_TICK).astype(np.int64)
         mean, deviation = self._long.moments(sizes)
@@ -175,6 +194,6 @@ def _joined(first: Hashes, second: Hashes) -> Hashes:
     return mixed ^ (mixed >> np.uint64(32))
 
 
-def _dense(values: Hashes) -> Integers:
+def _dense(values: Hashes | Integers) -> Integers:
     """Return for each value its number among the different values, from 0."""
     return np.unique(values, return_inverse=True)[1].astype(np.int64)

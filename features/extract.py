@@ -77,6 +77,7 @@ def neighbours(flows: npt.NDArray[np.void], seed: int) -> npt.NDArray[np.void]:
     )
     shown["failed"] = failed(flows)
     shown["bytes"] = flows["bytes"].sum(axis=1)
+    shown["request"], shown["response"] = flows["payload_bytes"].T
     return shown
 
 

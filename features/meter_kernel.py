@@ -33,7 +33,7 @@ TCP = 6
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _insert_slot(slots: np.ndarray, entry: np.uint64) -> None:
     mask = np.uint64(len(slots) - 1)
     at = entry >> np.uint64(32) & mask
@@ -49,7 +49,7 @@ def _refill_slots(old: np.ndarray, new: np.ndarray) -> None:
             _insert_slot(new, entry)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _delete_slot(slots: np.ndarray, entry: np.uint64) -> None:
     """Take an entry out and move those behind it up, so that no probe meets a gap before its entry."""
     mask = np.uint64(len(slots) - 1)
@@ -67,7 +67,7 @@ def _delete_slot(slots: np.ndarray, entry: np.uint64) -> None:
     slots[hole] = 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _link(table: Table, which: Int, row: Int) -> None:
     """Put a row at the end of a list."""
     state, live = table.state[0], table.live
@@ -82,7 +82,7 @@ def _link(table: Table, which: Int, row: Int) -> None:
     state.tail[which] = row
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _unlink(table: Table, which: Int, row: Int) -> None:
     state, live = table.state[0], table.live
     before, after = live[row].previous, live[row].next
@@ -96,7 +96,7 @@ def _unlink(table: Table, which: Int, row: Int) -> None:
         live[after].previous = before
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _finish(table: Table, row: Int, reason: Int) -> None:
     """Move a flow from the table to the export buffer, which has room."""
     state, entry = table.state[0], table.live[row]
@@ -111,7 +111,7 @@ def _finish(table: Table, row: Int, reason: Int) -> None:
     state.live -= 1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _reason_now(table: Table, limits: Limits, row: Int) -> Int:
     """Return why a flow has ended by the clock, 0 if it has not."""
     entry, clock_ns = table.live[row], table.state[0].clock_ns
@@ -120,14 +120,14 @@ def _reason_now(table: Table, limits: Limits, row: Int) -> Int:
     return EndReason.IDLE.value if clock_ns - entry.seen_ns >= limits.idle_ns else 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _sweep(table: Table, limits: Limits) -> bool:
     """Hand out the flows that have ended by the clock; False when the export buffer was full before all were out."""
     state, live = table.state[0], table.live
     while True:
         if state.exported == len(table.export):
             return False
-        closed, opened = state.head[CLOSED_LIST], state.head[OPEN_LIST]
+        closed, opened = np.int64(state.head[CLOSED_LIST]), np.int64(state.head[OPEN_LIST])
         if closed != NEVER and state.clock_ns - live[closed].linked_ns >= limits.grace_ns:
             _finish(table, closed, EndReason.TCP_END.value)
         elif opened != NEVER and state.clock_ns - live[opened].linked_ns >= limits.idle_ns + RELINK_NS:
@@ -137,7 +137,7 @@ def _sweep(table: Table, limits: Limits) -> bool:
             return True
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _from_low(packet: Record) -> bool:
     """Tell whether the packet's sender is the lower end of its key."""
     if packet.src_high != packet.dst_high:
@@ -147,7 +147,7 @@ def _from_low(packet: Record) -> bool:
     return packet.src_port <= packet.dst_port
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _fill_key(packet: Record, from_low: bool, key: Record, keys: np.ndarray) -> None:
     """Write the packet's key and its hash to a LIVE row."""
     if from_low:
@@ -168,7 +168,7 @@ def _fill_key(packet: Record, from_low: bool, key: Record, keys: np.ndarray) -> 
     key.tag = np.uint32(total >> shift)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _find(table: Table, key: Record) -> Int:
     """Return the row of the live flow with this key, NEVER if there is none."""
     slots, shift = table.slots, np.uint64(32)
@@ -191,7 +191,7 @@ def _find(table: Table, key: Record) -> Int:
     return NEVER
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _put_address(target: np.ndarray, high: Int, low: Int) -> None:
     """Write an address in network order."""
     for i in range(8):
@@ -200,7 +200,7 @@ def _put_address(target: np.ndarray, high: Int, low: Int) -> None:
         target[8 + i] = low >> shift & np.uint64(0xFF)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _open_flow(table: Table, packet: Record, key: Record, from_low: bool, time_ns: Int) -> Int:
     """Start a flow in a free row, which there is, and return the row."""
     state = table.state[0]
@@ -231,7 +231,7 @@ def _open_flow(table: Table, packet: Record, key: Record, from_low: bool, time_n
     return row
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_gap(flow: Record, which: Int, gap: Int) -> None:
     if flow.gap_min[which] == NEVER or gap < flow.gap_min[which]:
         flow.gap_min[which] = gap
@@ -240,7 +240,7 @@ def _add_gap(flow: Record, which: Int, gap: Int) -> None:
     flow.gap_sq[which] += np.float64(gap) * np.float64(gap)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_times(flow: Record, way: Int, time_ns: Int, activity_gap_ns: Int) -> Int:
     """Add the packet's time; returns the gap since the packet before, 0 for the first and for one out of order."""
     gap = max(time_ns - flow.last_ns, 0)
@@ -265,7 +265,7 @@ def _add_times(flow: Record, way: Int, time_ns: Int, activity_gap_ns: Int) -> In
     return gap
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_volume(flow: Record, way: Int, packet: Record, time_ns: Int) -> None:
     length, payload = packet.length, packet.payload
     if flow.packets[way] == 0 or length < flow.length_min[way]:
@@ -286,7 +286,7 @@ def _add_volume(flow: Record, way: Int, packet: Record, time_ns: Int) -> None:
     flow.fragments[way] += packet.fragment
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_first(flow: Record, way: Int, packet: Record, gap: Int) -> None:
     at = flow.first_count
     if at < FIRST_PACKETS:
@@ -296,7 +296,7 @@ def _add_first(flow: Record, way: Int, packet: Record, gap: Int) -> None:
         flow.first_count = at + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_sequence(flow: Record, entry: Record, way: Int, packet: Record) -> None:
     """Follow the sequence numbers, modulo 2**32; a RST's own number says nothing of the sender's."""
     flags = np.int64(packet.flags)
@@ -314,7 +314,7 @@ def _add_sequence(flow: Record, entry: Record, way: Int, packet: Record) -> None
         flow.next_seq[way] = end
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_handshake(flow: Record, way: Int, flags: Int, time_ns: Int) -> None:
     if way == 0 and flags & (SYN | ACK) == SYN and flow.syn_ns == NEVER:
         flow.syn_ns = time_ns
@@ -325,7 +325,7 @@ def _add_handshake(flow: Record, way: Int, flags: Int, time_ns: Int) -> None:
     flow.established = NEVER not in (flow.handshake_ns, flow.syn_ns)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_window(flow: Record, way: Int, packet: Record) -> None:
     window = packet.window
     if window == NEVER:
@@ -338,7 +338,7 @@ def _add_window(flow: Record, way: Int, packet: Record) -> None:
     flow.zero_windows[way] += window == 0 and not packet.flags & RST
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _add_packet(table: Table, limits: Limits, row: Int, packet: Record, way: Int, time_ns: Int) -> None:
     """Add a packet to its flow's row."""
     flow, entry = table.flows[row], table.live[row]
@@ -356,7 +356,7 @@ def _add_packet(table: Table, limits: Limits, row: Int, packet: Record, way: Int
             entry.fins |= 1 << way
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _mark_seen(table: Table, row: Int, flags: Int) -> None:
     """Bring the flow's place in the lists up to date after a packet."""
     entry, clock_ns = table.live[row], table.state[0].clock_ns
@@ -372,7 +372,7 @@ def _mark_seen(table: Table, row: Int, flags: Int) -> None:
         _link(table, OPEN_LIST, row)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _reason_before(table: Table, limits: Limits, row: Int, packet: Record, time_ns: Int) -> Int:
     """Return why a flow has ended before this packet of its key, 0 if the packet is its own."""
     reason = _reason_now(table, limits, row)
@@ -383,7 +383,7 @@ def _reason_before(table: Table, limits: Limits, row: Int, packet: Record, time_
     return EndReason.ACTIVE.value if time_ns - table.flows[row].first_ns > limits.active_ns else 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _meter_packet(table: Table, limits: Limits, packet: Record) -> bool:
     """Add one packet to its flow; False, and nothing done, when the table must grow first."""
     state, key = table.state[0], table.key[0]
@@ -400,7 +400,7 @@ def _meter_packet(table: Table, limits: Limits, packet: Record) -> bool:
         if state.free == NEVER:
             if len(table.live) < limits.max_flows:
                 return False
-            oldest = state.head[OPEN_LIST] if state.head[OPEN_LIST] != NEVER else state.head[CLOSED_LIST]
+            oldest = np.int64(state.head[OPEN_LIST] if state.head[OPEN_LIST] != NEVER else state.head[CLOSED_LIST])
             reason = _reason_now(table, limits, oldest)
             _finish(table, oldest, reason if reason else EndReason.FORCED.value)
         row = _open_flow(table, packet, key, from_low, time_ns)
@@ -434,11 +434,11 @@ def end_capture(table: Table, limits: Limits) -> bool:
     while state.live:
         if state.exported == len(table.export):
             return False
-        row = state.head[CLOSED_LIST]
+        row = np.int64(state.head[CLOSED_LIST])
         if row != NEVER:
             _finish(table, row, EndReason.TCP_END.value)
         else:
-            row = state.head[OPEN_LIST]
+            row = np.int64(state.head[OPEN_LIST])
             reason = _reason_now(table, limits, row)
             _finish(table, row, reason if reason else EndReason.CAPTURE_END.value)
     return True

@@ -63,22 +63,22 @@ PACKET = np.dtype(
 """One decoded packet."""
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _u16(block: np.ndarray, at: Int) -> Int:
     return np.int64(block[at]) << 8 | np.int64(block[at + 1])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _u32(block: np.ndarray, at: Int) -> Int:
     return _u16(block, at) << 16 | _u16(block, at + 2)
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _u64(block: np.ndarray, at: Int) -> Int:
     return np.uint64(_u32(block, at)) << np.uint64(32) | np.uint64(_u32(block, at + 4))
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _ip_by_version(block: np.ndarray, at: Int, end: Int) -> Int:
     """Return the EtherType that the first nibble of a bare datagram stands for, 0 if none."""
     if at >= end:
@@ -87,7 +87,7 @@ def _ip_by_version(block: np.ndarray, at: Int, end: Int) -> Int:
     return ETHERTYPE_IPV4 if version == 4 else ETHERTYPE_IPV6 if version == 6 else 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _ethernet(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     """Return the index of the network header behind any number of VLAN tags, and its EtherType."""
     at += 14
@@ -99,7 +99,7 @@ def _ethernet(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     return at, 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _link(block: np.ndarray, at: Int, end: Int, link_type: Int) -> tuple[Int, Int]:
     """Return the index of the network header, beyond end if cut, and its EtherType (NEVER: unknown link type)."""
     if link_type == LINK_ETHERNET:
@@ -115,7 +115,7 @@ def _link(block: np.ndarray, at: Int, end: Int, link_type: Int) -> tuple[Int, In
     return at, NEVER
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _ipv4(block: np.ndarray, at: Int, end: Int, on_wire: Int, packet: Record) -> tuple[Int, Int, Int]:
     """Fill the packet's network fields.
 
@@ -148,7 +148,7 @@ def _ipv4(block: np.ndarray, at: Int, end: Int, on_wire: Int, packet: Record) ->
     return SkipReason.NONE.value, at + header, length - header
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _extension_bytes(kind: Int, units: Int) -> Int:
     """Return the length of an IPv6 extension header, 0 if the kind is none (RFC 8200, 4; RFC 4302 for AH)."""
     if kind in (0, 43, 60, 135, 139, 140):
@@ -160,7 +160,7 @@ def _extension_bytes(kind: Int, units: Int) -> Int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _ipv6(block: np.ndarray, at: Int, end: Int, on_wire: Int, packet: Record) -> tuple[Int, Int, Int]:
     """Fill the packet's network fields, walking the extension headers; returns as _ipv4."""
     if end - at < 40:
@@ -197,7 +197,7 @@ def _ipv6(block: np.ndarray, at: Int, end: Int, on_wire: Int, packet: Record) ->
     return SkipReason.NONE.value, at, rest
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _tcp(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) -> Int:
     if rest < 20:
         return SkipReason.BAD_TRANSPORT_HEADER.value
@@ -216,7 +216,7 @@ def _tcp(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) -> Int
     return SkipReason.NONE.value
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def _transport(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) -> Int:
     """Fill the packet's transport fields and return the reason."""
     packet.src_port = 0
@@ -246,7 +246,7 @@ def _transport(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) 
     return SkipReason.NONE.value
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True)
 def decode_frame(block: np.ndarray, frame: Record, packet: Record) -> Int:
     """Decode one frame into a PACKET row and return its SkipReason; the row holds no packet unless that is NONE."""
     start = np.int64(frame.start)

@@ -178,18 +178,22 @@ def _first() -> Iterator[Column]:
 
 GROUPS = {
     "src": "flows of the same source",
-    "dst": "flows to the same destination",
     "endpoint": "flows to the same destination, protocol and port",
     "pair": "flows of the same source and destination",
     "same": "flows of the same source, destination, protocol and port",
 }
 PARTNERS = {
     "src": {"hosts": "destinations", "services": "protocols and ports", "endpoints": "destinations with port"},
-    "dst": {"hosts": "sources", "services": "protocols and ports"},
     "endpoint": {"hosts": "sources"},
     "pair": {"services": "protocols and ports"},
     "same": {},
 }
+
+
+OWN = ("src", "pair", "same")
+"""Groups of one source: their looks are its own doing."""
+
+REPEATING = ("src", "same")
 
 
 def _context() -> Iterator[Column]:
@@ -199,16 +203,25 @@ def _context() -> Iterator[Column]:
     for group, flows in GROUPS.items():
         for seconds in (SHORT_S, LONG_S):
             yield near(f"{group}_flows_{seconds}s", "flows", f"number of {flows}", seconds)
-            yield near(f"{group}_failed_share_{seconds}s", "1", f"share without answer of {flows}", seconds)
-        yield near(f"{group}_log_bytes_mean_60s", "ln(1+bytes)", f"mean log size of {flows}")
-        yield near(f"{group}_log_bytes_std_60s", "ln(1+bytes)", f"standard deviation of log size of {flows}")
+            if group in OWN:
+                yield near(f"{group}_failed_share_{seconds}s", "1", f"share without answer of {flows}", seconds)
+        if group in OWN:
+            yield near(f"{group}_log_bytes_mean_60s", "ln(1+bytes)", f"mean log size of {flows}")
+            yield near(f"{group}_log_bytes_std_60s", "ln(1+bytes)", f"standard deviation of log size of {flows}")
         for partner, words in PARTNERS[group].items():
             yield near(f"{group}_{partner}_60s", words, f"different {words} among {flows}")
             yield near(f"{group}_{partner}_per_flow_60s", "1", f"different {words} over number of {flows}")
+        if group in REPEATING:
+            yield near(
+                f"{group}_request_sizes_per_flow_60s", "1", f"different payload sizes forward over number of {flows}"
+            )
+            yield near(
+                f"{group}_response_sizes_per_flow_60s", "1", f"different payload sizes backward over number of {flows}"
+            )
     lone = "fewer than two such flows"
     yield near("same_gap_mean_s_60s", "s", f"mean time between starts of {GROUPS['same']}", null=lone)
     yield near("same_gap_variation_60s", "1", f"std over mean of those times for {GROUPS['same']}", null=lone)
-    for whole in ("src", "dst", "endpoint"):
+    for whole in ("src", "endpoint"):
         yield near(f"same_share_of_{whole}_60s", "1", f"share {GROUPS['same']} have in {GROUPS[whole]}")
 
 

@@ -1,26 +1,21 @@
 """The surroundings of a run: quiet, offline, and with every tool's files below the state folder.
 
-Must be called before Prefect, MLflow, Keras or numba are imported: they read their variables once. What the user has set
-stays as it is.
+Must be called before Prefect, MLflow, Keras or numba are imported: they read their variables once. What the user has
+set stays as it is.
 """
 
 import os
 
 from pipeline.settings import Settings
 
-PREFECT_IS_THEIRS = ("PREFECT_HOME", "PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
-"""With one of these set, Prefect's own settings decide where its API is."""
-
 
 def prepare(settings: Settings, verbose: bool = False) -> None:
     """Set what is not set yet."""
-    root = settings.state.root
     quiet = {} if verbose else QUIET
     for name, value in {**OFFLINE, **quiet, **folders(settings)}.items():
         os.environ.setdefault(name, value)
     if settings.prefect.api_url:
         os.environ["PREFECT_API_URL"] = settings.prefect.api_url
-    root.mkdir(parents=True, exist_ok=True)
 
 
 def folders(settings: Settings) -> dict[str, str]:
@@ -32,11 +27,6 @@ def folders(settings: Settings) -> dict[str, str]:
         "MPLCONFIGDIR": str(root / "cache" / "matplotlib"),
         "NUMBA_CACHE_DIR": str(root / "cache" / "numba"),
     }
-
-
-def prefect_is_theirs() -> bool:
-    """Return True where the user has said which Prefect to use; to be asked before `prepare`."""
-    return bool(os.environ.get("PREFECT_API_URL")) or any(name in os.environ for name in PREFECT_IS_THEIRS)
 
 
 OFFLINE = {

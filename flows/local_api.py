@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Protocol
 
 from features.errors import ServiceError
-from flows.environment import prefect_is_theirs
+from flows.environment import folders
+from pipeline.settings import Settings
 
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 10.0
 LOG_LINES = 5
+PROFILE_VARIABLES = ("PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
 
 
 class Api(Protocol):
@@ -38,7 +40,7 @@ class LocalApi:
         home.mkdir(parents=True, exist_ok=True)
         self._log = home / "server.log"
         with self._log.open("wb") as log:
-            self._process = subprocess.Popen(
+            self._process = subprocess.Popen(  # noqa: S603 (our own interpreter and file)
                 [sys.executable, "-P", str(Path(__file__).with_name("api_process.py"))],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -60,7 +62,10 @@ class LocalApi:
         if not port:
             last = self._log.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
             raise ServiceError(
-                "Prefect's local API did not start", str(self._log), f"an answer within {START_LIMIT_S:g} s", "\n".join(last)
+                "Prefect's local API did not start",
+                str(self._log),
+                f"an answer within {START_LIMIT_S:g} s",
+                "\n".join(last),
             )
         os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
 
@@ -74,6 +79,12 @@ class LocalApi:
             self._process.kill()
 
 
-def start() -> Api:
+def start(settings: Settings) -> Api:
     """Start recording: in the server the user names, else in one of our own."""
-    return TheirApi() if prefect_is_theirs() else LocalApi()
+    return TheirApi() if names_a_server(settings) else LocalApi()
+
+
+def names_a_server(settings: Settings) -> bool:
+    """Return True where the user has said which Prefect to use, by our settings or by Prefect's own."""
+    theirs = os.environ.get("PREFECT_HOME") != folders(settings)["PREFECT_HOME"]
+    return bool(settings.prefect.api_url) or theirs or any(name in os.environ for name in PROFILE_VARIABLES)

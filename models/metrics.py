@@ -135,6 +135,25 @@ def mean_average_precision(tags: Tags, scores: Scores) -> float | None:
     return _mean_known([float(average_precision_score(tags[:, i], scores[:, i])) for i in present])
 
 
+def silence_at_budget(tags: Tags, scores: Scores, budget: float) -> float | None:
+    """Return the silent rate at one threshold for all tags, as low as a budget of false alarms allows.
+
+    Args:
+        tags: Shape (n_flows, n_tags), 0 or 1.
+        scores: Same shape; logits serve as well, as only their order counts.
+        budget: Share of benign flows that may fire, in [0, 1).
+
+    Returns:
+        Ratio in [0, 1]; None without attack flows or without benign flows.
+    """
+    attack = tags.any(axis=1)
+    highest = scores.max(axis=1)
+    benign = np.sort(highest[~attack])[::-1]
+    if not attack.any() or not benign.size:
+        return None
+    return float((highest[attack] <= benign[int(budget * benign.size)]).mean())
+
+
 def _tag_figures(name: str, truth: Fired, fired: Fired, scores: Scores) -> TagFigures:
     positives, firings, both = int(truth.sum()), int(fired.sum()), int((truth & fired).sum())
     if not positives:

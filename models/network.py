@@ -1,5 +1,6 @@
 """The network: its normaliser, then a few small perceptrons whose logits are averaged in one graph."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from keras import layers, ops
 
 from features.errors import ConfigError
 from models.normaliser import Normalisation, normaliser_layer
+from models.pace import PaceJitter, pace_exponents
 from models.tensors import Tensor
 
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
@@ -28,19 +30,22 @@ class NetworkSettings:
         dropout: Share of hidden units dropped in training, in [0, 1).
         input_dropout: Share of inputs set to their centre in training, each member its own, in [0, 1).
         input_noise: Standard deviation of noise added to inputs in training, each member its own.
+        pace_jitter: Standard deviations of the logarithms of three factors by which training flows are scaled: times
+            within a flow, the pace of its neighbours, its volume (``models.pace``); all 0 switches it off.
 
     Raises:
         ConfigError: A value is out of range.
     """
 
-    transform: str = "robust"
+    transform: str = "log"
     clip: float = 6.0
     members: int = 3
     widths: tuple[int, ...] = (128, 64)
     activation: str = "relu"
     dropout: float = 0.1
-    input_dropout: float = 0.0
-    input_noise: float = 0.0
+    input_dropout: float = 0.1
+    input_noise: float = 0.1
+    pace_jitter: tuple[float, float, float] = (0.7, 1.5, 0.3)
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -52,6 +57,7 @@ class NetworkSettings:
             "dropout": (0 <= self.dropout < 1, "in [0, 1)"),
             "input_dropout": (0 <= self.input_dropout < 1, "in [0, 1)"),
             "input_noise": (self.input_noise >= 0, "0 or more"),
+            "pace_jitter": (len(self.pace_jitter) == 3 and min(self.pace_jitter) >= 0, "three numbers, 0 or more"),
         }
         for name, (holds, expected) in rules.items():
             if not holds:
@@ -61,7 +67,7 @@ class NetworkSettings:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values, as they are logged and stored with a detector."""
-        return {**asdict(self), "widths": list(self.widths)}
+        return {**asdict(self), "widths": list(self.widths), "pace_jitter": list(self.pace_jitter)}
 
 
 @dataclass(frozen=True)
@@ -78,18 +84,26 @@ class NetworkPair:
 
 
 def build_network(
-    normalisation: Normalisation, columns: int, log_odds: npt.NDArray[np.float32], settings: NetworkSettings
+    normalisation: Normalisation,
+    feature_names: Sequence[str],
+    log_odds: npt.NDArray[np.float32],
+    settings: NetworkSettings,
 ) -> NetworkPair:
     """Build an untrained network that takes raw columns, NaN for null, and answers logits.
 
     Args:
         normalisation: Measured on the training flows.
-        columns: Number of feature columns.
+        feature_names: Names of the feature columns, in order.
         log_odds: Start value of each tag's output, its log-odds in training, shape (n_tags,).
         settings: Shape of the members.
     """
-    raw = keras.Input((columns,), name="columns")
-    inputs = normaliser_layer(normalisation, columns)(raw)
+    raw = keras.Input((len(feature_names),), name="columns")
+    paced = (
+        PaceJitter(pace_exponents(feature_names).tolist(), settings.pace_jitter)(raw)
+        if any(settings.pace_jitter)
+        else raw
+    )
+    inputs = normaliser_layer(normalisation, len(feature_names))(paced)
     logits = [_member(inputs, log_odds, settings, index) for index in range(settings.members)]
     stacked = ops.stack(logits, axis=1)
     return NetworkPair(keras.Model(raw, stacked), keras.Model(raw, ops.mean(stacked, axis=1), name="flowtag"))

@@ -6,15 +6,16 @@ from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
+import numpy.typing as npt
 
 from features.errors import ConfigError, Diverged, ModelMismatch
 from models.dataset import TagDataset
 from models.losses import LossSettings, TagLoss
-from models.metrics import mean_average_precision
+from models.metrics import mean_average_precision, silence_at_budget
 from models.network import NetworkPair, NetworkSettings, build_network, tag_log_odds
 from models.normaliser import measure
 
-Monitor = Literal["loss", "mean_average_precision"]
+Monitor = Literal["last", "silence", "loss", "mean_average_precision"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,13 @@ class TrainingSettings:
         learning_rate: Its highest value; it rises over the first twentieth of all steps and falls along a cosine to 0.
         weight_decay: Of AdamW, on kernels alone.
         clip_norm: Bound on the gradient's norm.
-        monitor: What is watched on the validation flows: the loss of the mean network, or mean average precision.
-        patience: Epochs without a better value before training stops; the best epoch's weights are kept.
+        monitor: Which epoch is kept: the last, or the best on the validation flows by ``loss``, by
+            ``mean_average_precision``, or by ``silence``: the silent rate at one threshold that keeps the budget of
+            false alarms, then mean average precision. A tag with few flows is learnt last, long after the others have
+            made the loss turn; hence the default.
+        false_alarm_budget: Share of benign validation flows that may fire when silence is measured.
+        patience: Epochs without a better value before training stops; of no effect with ``last``.
+        rare_flows: Flows of a tag that has fewer in training are repeated until it has so many; 0 repeats none.
         seed: The same seed, data and machine give the same weights.
         loss: What is minimised.
         network: What is trained.
@@ -37,13 +43,15 @@ class TrainingSettings:
         ConfigError: A value is out of range.
     """
 
-    epochs: int = 40
+    epochs: int = 20
     batch_size: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2
     clip_norm: float = 1.0
-    monitor: Monitor = "loss"
+    monitor: Monitor = "last"
+    false_alarm_budget: float = 0.001
     patience: int = 8
+    rare_flows: int = 20
     seed: int = 1
     loss: LossSettings = field(default_factory=LossSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -69,6 +77,8 @@ class EpochResult:
         epoch: Counted from 1.
         training_loss: Mean over the epoch's steps, members apart, dropout on.
         validation_loss: The same loss of the mean network on the validation flows.
+        silent_rate: On the validation flows, at one threshold that keeps the budget of false alarms; None where there
+            is no attack flow or no benign flow.
         mean_average_precision: On the validation flows; None where no tag has positives there.
         best: Whether the watched quantity was the best so far.
     """
@@ -76,6 +86,7 @@ class EpochResult:
     epoch: int
     training_loss: float
     validation_loss: float
+    silent_rate: float | None
     mean_average_precision: float | None
     best: bool
 
@@ -123,14 +134,15 @@ def train_network(
     keras.utils.set_random_seed(settings.seed)
     loss = TagLoss(settings.loss, len(train.tag_names))
     normalisation = measure(train.features, settings.network.transform, settings.network.clip)
-    pair = build_network(normalisation, len(train.feature_names), tag_log_odds(train.tags), settings.network)
+    pair = build_network(normalisation, train.feature_names, tag_log_odds(train.tags), settings.network)
+    seen = train.rows(repeated_rows(train.tags, settings.rare_flows))
     # XLA on a CPU takes longer to compile than these networks take to train.
-    pair.members.compile(optimizer=_optimizer(settings, len(train)), loss=loss, jit_compile=False)
+    pair.members.compile(optimizer=_optimizer(settings, len(seen)), loss=loss, jit_compile=False)
     pair.mean.compile(loss=loss, jit_compile=False)
     watch = _Watch(pair, valid, settings, on_epoch)
     pair.members.fit(
-        train.features,
-        train.tags.astype(np.float32),
+        seen.features,
+        seen.tags.astype(np.float32),
         batch_size=settings.batch_size,
         epochs=settings.epochs,
         verbose=0,
@@ -160,7 +172,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries n
         self.settings = settings
         self.on_epoch = on_epoch
         self.history: list[EpochResult] = []
-        self.best_value = -np.inf
+        self.best_value: tuple[float, float] = (-np.inf, -np.inf)
         self.best_weights: list[np.ndarray] = []
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
@@ -191,10 +203,29 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries n
                 "a lower learning rate, or look for infinities in the features",
             )
         precision = mean_average_precision(self.valid.tags, logits)
-        value = -validation_loss if self.settings.monitor == "loss" or precision is None else precision
-        best = value > self.best_value
+        silent = silence_at_budget(self.valid.tags, logits, self.settings.false_alarm_budget)
+        value = self._value(validation_loss, silent, precision)
+        best = self.settings.monitor == "last" or value > self.best_value
         self.best_value = max(self.best_value, value)
-        return EpochResult(epoch, training_loss, validation_loss, precision, best)
+        return EpochResult(epoch, training_loss, validation_loss, silent, precision, best)
+
+    def _value(self, loss: float, silent: float | None, precision: float | None) -> tuple[float, float]:
+        """Return what is watched, higher is better; the loss where the flows do not say."""
+        if self.settings.monitor == "silence" and silent is not None and precision is not None:
+            return -silent, precision
+        if self.settings.monitor == "mean_average_precision" and precision is not None:
+            return precision, -loss
+        return -loss, 0.0
+
+
+def repeated_rows(tags: npt.NDArray[np.uint8], rare_flows: int) -> npt.NDArray[np.intp]:
+    """Return row numbers, those of rare tags repeated until each tag that occurs has ``rare_flows`` rows.
+
+    A tag on one flow with ``rare_flows`` 20: that flow's row number comes 20 times, all others once.
+    """
+    positives = np.maximum(tags.sum(axis=0, dtype=np.int64), 1)
+    times = np.maximum(-(-rare_flows // positives), 1)
+    return np.repeat(np.arange(len(tags)), np.where(tags > 0, times, 1).max(axis=1, initial=1))
 
 
 def _optimizer(settings: TrainingSettings, flows: int) -> keras.optimizers.Optimizer:

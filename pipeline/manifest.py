@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.progress import say
+
 SUFFIX = ".manifest.json"
 UNFINISHED = r"\.\d+-[0-9a-f]{8}\.part"
 
@@ -90,7 +92,11 @@ def run_once(plan: Plan, build: Builder) -> StageResult:
     plan.artifact.parent.mkdir(parents=True, exist_ok=True)
     with locked(plan.artifact.with_name(f".{plan.artifact.name}.lock")):
         _sweep(plan.artifact)
-        return finished(plan) or _build(plan, build)
+        result = finished(plan)
+        if result is None:
+            return _build(plan, build)
+        say(f"{plan.stage} {plan.artifact.stem}: nothing has changed, used again")
+        return result
 
 
 def finished(plan: Plan) -> StageResult | None:
@@ -99,6 +105,14 @@ def finished(plan: Plan) -> StageResult | None:
     if record.get("key") != plan.key or not plan.artifact.exists() or digest(plan.artifact) != record["digest"]:
         return None
     return StageResult(plan.artifact, record["rows"], record["counts"], record["digest"], reused=True)
+
+
+def known(artifact: Path) -> StageResult:
+    """Return what is known of an artifact that lies there: all its manifest says, or only its digest."""
+    record, content = _read_manifest(artifact), digest(artifact)
+    if record.get("digest") != content:
+        return StageResult(artifact, 0, {}, content, reused=True)
+    return StageResult(artifact, record["rows"], record["counts"], content, reused=True)
 
 
 def digest(path: Path) -> str:

@@ -36,6 +36,7 @@ def _parted(value: object) -> object:
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 Numbers = Annotated[tuple[PositiveInt, ...], BeforeValidator(_parted)]
+Paces = Annotated[tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat], BeforeValidator(_parted)]
 
 
 class Section(BaseModel):
@@ -68,14 +69,18 @@ class MeterSection(Section):
 class NetworkSection(Section):
     """The network's shape (becomes models.network.NetworkSettings)."""
 
-    transform: Literal["robust", "quantile", "log"] = setting("robust", "how columns become inputs")
+    transform: Literal["robust", "quantile", "log"] = setting("log", "how columns become inputs")
     clip: PositiveFloat = setting(6.0, "bound on every input")
     members: PositiveInt = setting(3, "perceptrons trained side by side and averaged")
     widths: Numbers = setting((128, 64), "units of each hidden layer of a member", "units")
     activation: Literal["relu", "gelu", "silu", "tanh"] = setting("relu", "of the hidden layers")
     dropout: Share = setting(0.1, "share of hidden units dropped in training")
-    input_dropout: Share = setting(0.0, "share of inputs set to their centre in training")
-    input_noise: NonNegativeFloat = setting(0.0, "standard deviation of noise added to inputs in training")
+    input_dropout: Share = setting(0.1, "share of inputs set to their centre in training")
+    input_noise: NonNegativeFloat = setting(0.1, "standard deviation of noise added to inputs in training")
+    pace_jitter: Paces = setting(
+        (0.7, 1.5, 0.3),
+        "spread of log factors on times, neighbours' pace and volumes of training flows; 0,0,0 for none",
+    )
 
 
 class LossSection(Section):
@@ -96,12 +101,12 @@ class LossSection(Section):
 class TrainingSection(Section):
     """How the network is trained (becomes models.training.TrainingSettings)."""
 
-    epochs: PositiveInt = setting(40, "passes over the training flows, at most", "epochs")
+    epochs: PositiveInt = setting(20, "passes over the training flows, at most", "epochs")
     batch_size: PositiveInt = setting(256, "flows a step", "flows")
     learning_rate: PositiveFloat = setting(2e-3, "its highest value")
     weight_decay: NonNegativeFloat = setting(1e-2, "of AdamW, on kernels alone")
     clip_norm: PositiveFloat = setting(1.0, "bound on the gradient's norm")
-    monitor: Literal["loss", "mean_average_precision"] = setting("loss", "what picks the best epoch on validation")
+    monitor: Literal["last", "loss", "mean_average_precision"] = setting("last", "which epoch is kept")
     patience: PositiveInt = setting(8, "epochs without a better one before training stops", "epochs")
     seed: int = setting(1, "the same seed, data and machine give the same weights")
 

@@ -24,7 +24,12 @@ def test_text_is_the_usual_form() -> None:
 def test_words_and_masks_find_members() -> None:
     """An address is in a network when its masked words equal the network's."""
     words = address_words(TEXTS)
-    for block, members in {"10.0.0.0/8": [0, 2], "2001:db8::/64": [1], "0.0.0.0/0": [0, 2, 4], "::/0": [0, 1, 2, 3, 4]}.items():
+    for block, members in {
+        "10.0.0.0/8": [0, 2],
+        "2001:db8::/64": [1],
+        "0.0.0.0/0": [0, 2, 4],
+        "::/0": [0, 1, 2, 3, 4],
+    }.items():
         address, mask = network_words(ipaddress.ip_network(block))
         assert np.flatnonzero(((words & mask) == address).all(axis=1)).tolist() == members, block
 

@@ -103,7 +103,11 @@ def test_first_packets_carry_their_direction_as_sign() -> None:
     """Payload of a backward packet is negative, gaps are seconds."""
     flow = empty_flow()
     flow["first_count"] = 2
-    flow["first_length"][0, :2], flow["first_payload"][0, :2], flow["first_gap_ns"][0, :2] = [60, -500], [20, 460], [0, 5e8]
+    flow["first_length"][0, :2], flow["first_payload"][0, :2], flow["first_gap_ns"][0, :2] = (
+        [60, -500],
+        [20, 460],
+        [0, 5e8],
+    )
     assert value(flow, "first_payload_01") == 20
     assert value(flow, "first_payload_02") == -460
     assert value(flow, "first_gap_02_s") == 0.5

@@ -19,6 +19,7 @@ def some_flows(seed: int, count: int) -> np.ndarray:
     for name, kinds in (("src", 4), ("dst", 5), ("service", 3)):
         flows[name] = rng.integers(1, kinds + 1, count).astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15)
     flows["bytes"] = rng.integers(0, 10_000, count)
+    flows["request"], flows["response"] = rng.integers(0, 4, (2, count))
     flows["failed"] = rng.integers(0, 2, count)
     return flows
 
@@ -47,10 +48,12 @@ def test_counts_and_shares_equal_a_comparison_with_every_flow() -> None:
             "src_log_bytes_std_60s": sizes.std(),
             "src_hosts_60s": len(set(source["dst"].tolist())),
             "src_endpoints_60s": len(set(source[["dst", "service"]].tolist())),
-            "dst_hosts_per_flow_60s": len(set(near(flows, row, 60, "dst")["src"].tolist()))
-            / len(near(flows, row, 60, "dst")),
+            "endpoint_hosts_per_flow_60s": len(set(near(flows, row, 60, "dst", "service")["src"].tolist()))
+            / len(near(flows, row, 60, "dst", "service")),
             "endpoint_flows_60s": len(near(flows, row, 60, "dst", "service")),
             "pair_services_60s": len(set(near(flows, row, 60, "src", "dst")["service"].tolist())),
+            "same_request_sizes_per_flow_60s": len(set(same["request"].tolist())) / len(same),
+            "src_response_sizes_per_flow_60s": len(set(source["response"].tolist())) / len(source),
             "same_share_of_src_60s": len(same) / len(source),
         }
         assert {name: columns[name][index] for name in expected} == pytest.approx(expected, abs=2e-5)
@@ -84,7 +87,7 @@ def test_batches_do_not_matter(seed: int, count: int, sizes: list[int]) -> None:
     ends = np.concatenate([part.flows["end_ns"] for part in parts])
     assert ends.tolist() == flows["end_ns"].tolist()
     expected = context_columns(flows)
-    for name in ("src_flows_60s", "dst_hosts_60s", "same_log_bytes_std_60s"):
+    for name in ("src_flows_60s", "endpoint_hosts_60s", "same_log_bytes_std_60s"):
         got = np.concatenate([part.columns.get(name, np.empty(0)) for part in parts])
         np.testing.assert_allclose(got, expected[name], rtol=1e-6, atol=1e-6)
 

@@ -138,7 +138,8 @@ def traffic(draw: st.DrawFn) -> list[Timed]:
             network = IP(src=src, dst=dst, ttl=ttl, flags=draw(st.sampled_from(["", "", "MF"]))) / draw(transports)
         else:
             echo = draw(st.sampled_from([ICMPv6EchoRequest(), ICMPv6EchoReply()]))
-            network = IPv6(src=f"::ffff:{src}", dst=f"::{dst}", hlim=ttl) / echo
+            prefix = draw(st.sampled_from(["::ffff:", "2001:db8::ffff:"]))  # the same lower halves
+            network = IPv6(src=prefix + src, dst=f"2001:db8::ffff:{dst}", hlim=ttl) / echo
         packets.append((max(clock, 0.0), network / payload))
     return packets
 

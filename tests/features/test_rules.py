@@ -30,7 +30,9 @@ def flows(*rows: dict[str, object]) -> pa.RecordBatch:
     arrays = []
     for field in arrow_schema():
         values = [row.get(field.name, "" if pa.types.is_string(field.type) else 0) for row in full]
-        arrays.append(pa.array(values, pa.int64() if pa.types.is_timestamp(field.type) else field.type).cast(field.type))
+        arrays.append(
+            pa.array(values, pa.int64() if pa.types.is_timestamp(field.type) else field.type).cast(field.type)
+        )
     return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema())
 
 

@@ -1,0 +1,140 @@
+"""What fired, as rows: who, when, which tags, by how much, and why. The one place that knows a detection's columns."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from features.schema import COLUMNS, FEATURE_NAMES, arrow_schema, fingerprint
+from features.table import open_table
+from models.dataset import feature_matrix
+from models.detector import Detector
+from models.occlusion import Reason
+from pipeline.progress import counted
+
+IDENTITY = tuple(column.name for column in COLUMNS if column.role == "identity")
+PARQUET, LINES, HIGHEST = "detections.parquet", "detections.ndjson", "highest.json"
+BATCH_ROWS = 65_536
+DIGITS = 6
+
+REASON = pa.struct([("feature", pa.string()), ("value", pa.float32()), ("drop", pa.float32())])
+ADDED = {
+    "tags": pa.list_(pa.string()),
+    "scores": pa.list_(pa.float32()),
+    "thresholds": pa.list_(pa.float32()),
+    "explained_tag": pa.string(),  # the tag that exceeds its threshold most
+    "reasons": pa.list_(REASON),
+}
+Matrix = npt.NDArray[np.float32]
+
+
+def detections_schema() -> pa.Schema:
+    """Return the columns of a table of detections: the flow's identity, then what fired and why."""
+    identity = [arrow_schema().field(name) for name in IDENTITY]
+    return pa.schema([*identity, *(pa.field(name, kind, nullable=False) for name, kind in ADDED.items())])
+
+
+class DetectionWriter:
+    """Scores batches of flows and writes those on which something fired as Parquet and as JSON lines.
+
+    Attributes:
+        counts: flows, detections, quiet, and tag.NAME each; flows == detections + quiet.
+        highest: The highest score of each tag so far; 0 without flows.
+    """
+
+    def __init__(self, detector: Detector, table: pq.ParquetWriter, lines: TextIO) -> None:
+        self._detector = detector
+        self._table = table
+        self._lines = lines
+        self.counts: Counter[str] = Counter(flows=0, detections=0, quiet=0)
+        self.highest = np.zeros(len(detector.card.tag_names))
+
+    def score(self, batch: pa.RecordBatch) -> None:
+        """Score one batch of a feature table and write its detections."""
+        features = feature_matrix(batch, self._detector.card.feature_names)
+        scores = self._detector.score(features)
+        fired = self._detector.fired(scores)
+        self.highest = np.maximum(self.highest, scores.max(axis=0, initial=0.0))
+        chosen = np.flatnonzero(fired.any(axis=1))
+        self.counts.update(flows=len(fired), detections=len(chosen), quiet=len(fired) - len(chosen))
+        for tag, flows in zip(self._detector.card.tag_names, fired.sum(axis=0).tolist(), strict=True):
+            self.counts[f"tag.{tag}"] += flows
+        if len(chosen):
+            identity = batch.select(list(IDENTITY)).take(pa.array(chosen))
+            found = _fired_columns(self._detector, features[chosen], scores[chosen], fired[chosen])
+            detections = pa.RecordBatch.from_arrays([*identity.columns, *found], schema=detections_schema())
+            self._table.write_batch(detections)
+            self._lines.writelines(f"{json.dumps(line)}\n" for line in as_lines(detections))
+
+
+def write_detections(table: Path, detector_folder: Path, folder: Path) -> Counter[str]:
+    """Score a feature table into a new folder and return the counts.
+
+    The folder holds PARQUET, LINES, and HIGHEST: each tag's highest score and its threshold.
+
+    Raises:
+        ModelMismatch: The detector was trained for another schema; nothing has been written.
+    """
+    detector = Detector.load(detector_folder)
+    detector.require_schema(FEATURE_NAMES, fingerprint())
+    folder.mkdir()
+    with (
+        open_table(table) as source,
+        pq.ParquetWriter(folder / PARQUET, detections_schema(), compression="zstd") as parquet,
+        (folder / LINES).open("w", encoding="utf-8") as lines,
+    ):
+        writer = DetectionWriter(detector, parquet, lines)
+        for batch in counted(source.iter_batches(BATCH_ROWS), f"scoring {table.stem}"):
+            writer.score(batch)
+    card = detector.card
+    highest = dict(zip(card.tag_names, zip(writer.highest.tolist(), card.thresholds.values, strict=True), strict=True))
+    (folder / HIGHEST).write_text(json.dumps(highest, indent=1) + "\n", "utf-8")
+    return writer.counts
+
+
+def _fired_columns(
+    detector: Detector, features: Matrix, scores: Matrix, fired: npt.NDArray[np.bool_]
+) -> list[pa.Array]:
+    cuts = np.asarray(detector.card.thresholds.values, np.float32)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(fired.sum(axis=1))]).astype(np.int32))
+    rows, tags = np.nonzero(fired)
+    names = pa.array(detector.card.tag_names, pa.string())
+    clearest = np.where(fired, scores - cuts, -np.inf).argmax(axis=1)
+    reasons = [[_plain(reason) for reason in one] for one in detector.reasons(features, clearest.tolist())]
+    return [
+        pa.ListArray.from_arrays(offsets, names.take(pa.array(tags))),
+        pa.ListArray.from_arrays(offsets, pa.array(scores[rows, tags], pa.float32())),
+        pa.ListArray.from_arrays(offsets, pa.array(cuts[tags], pa.float32())),
+        names.take(pa.array(clearest)),
+        pa.array(reasons, ADDED["reasons"]),
+    ]
+
+
+def as_lines(detections: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Yield detections as JSON objects: times in ISO 8601 with nanoseconds, numbers rounded to DIGITS digits."""
+    columns = {name: detections.column(name) for name in detections.schema.names}
+    columns |= {name: pc.strftime(columns[name], "%Y-%m-%dT%H:%M:%SZ") for name in ("start", "end")}
+    for row in pa.RecordBatch.from_pydict(columns).to_pylist():
+        fired = zip(row.pop("tags"), row.pop("scores"), row.pop("thresholds"), strict=True)
+        explained, reasons = row.pop("explained_tag"), row.pop("reasons")
+        yield {
+            **row,
+            "tags": [{"tag": tag, "score": _short(score), "threshold": _short(cut)} for tag, score, cut in fired],
+            "explained_tag": explained,
+            "reasons": [{**one, "value": _short(one["value"]), "drop": _short(one["drop"])} for one in reasons],
+        }
+
+
+def _plain(reason: Reason) -> dict[str, Any]:
+    return {"feature": reason.feature, "value": reason.value, "drop": reason.drop}
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else round(value, DIGITS)

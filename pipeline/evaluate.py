@@ -1,0 +1,49 @@
+"""Stage: a labelled table and a detector to figures, side by side with its contenders where they are known."""
+
+import json
+from pathlib import Path
+
+from features.table import open_table
+from pipeline.ingest import table_name
+from pipeline.manifest import Built, Plan, StageResult, digest, run_once
+from pipeline.progress import say
+from pipeline.settings import Settings
+from pipeline.train import detector_folder
+
+VERSION = 1
+
+
+def evaluate(labelled: Path, detector: Path, settings: Settings) -> StageResult:
+    """Score flows whose truth is known; the artifact is a JSON object of evaluations by contender.
+
+    The contenders are those trained beside this very detector; another detector stands alone.
+
+    Raises:
+        InputError: The table has no labels or another schema.
+        ModelMismatch: The detector was trained for another schema.
+    """
+    open_table(labelled, labelled=True).close()
+    beside = _trained_beside(detector, settings)
+    inputs = {"labelled": digest(labelled), "detector": digest(detector)}
+    if beside:
+        inputs["contenders"] = digest(beside)
+    artifact = settings.state.root / "reports" / f"{table_name(labelled)}.evaluation.json"
+    return run_once(
+        Plan("evaluate", VERSION, artifact, inputs), lambda artifact: _evaluated(labelled, detector, beside, artifact)
+    )
+
+
+def _trained_beside(detector: Path, settings: Settings) -> Path | None:
+    folder = detector_folder(settings)
+    ours, asked = folder / "detector" / "detector.json", detector / "detector.json"
+    known = ours.is_file() and asked.is_file() and ours.read_bytes() == asked.read_bytes()
+    return folder if known else None
+
+
+def _evaluated(labelled: Path, detector: Path, beside: Path | None, artifact: Path) -> Built:
+    from pipeline.contenders import judge  # noqa: PLC0415 (brings Keras, which a finished stage needs not)
+
+    flows, figures = judge(labelled, detector, beside)
+    artifact.write_text(json.dumps(figures, indent=1) + "\n", "utf-8")
+    say(f"{labelled.stem}: compared {', '.join(figures)} on {flows:,} flows")
+    return Built(flows, {"contenders": len(figures)})

@@ -1,0 +1,46 @@
+"""From the settings and tables of a training stage to trained contenders; imported only where there is work to do."""
+
+from pathlib import Path
+
+from features.schema import FEATURE_NAMES
+from features.vocabulary import read_vocabulary
+from models.dataset import TagDataset, read_dataset
+from models.losses import LossSettings
+from models.network import NetworkSettings
+from models.thresholds import ThresholdSettings
+from models.training import TrainingSettings
+from pipeline.contenders import fit_contenders
+from pipeline.manifest import Built
+from pipeline.progress import say
+from pipeline.settings import Settings
+from pipeline.train import Tables
+
+
+def fit(tables: Tables, settings: Settings, artifact: Path) -> Built:
+    """Read the tables, train all contenders into a new folder, and count what they learned from."""
+    names = read_vocabulary().names
+    train, valid = (read_dataset(paths, FEATURE_NAMES, names) for paths in (tables.train, tables.valid))
+    say(
+        f"training on {len(train):,} flows of {len(FEATURE_NAMES)} columns, {int(train.attack.sum()):,} of them attacks"
+    )
+    fit_contenders(train, valid, training_settings(settings), threshold_settings(settings), artifact)
+    return Built(len(train), {**_counts("train", train), **_counts("valid", valid)})
+
+
+def training_settings(settings: Settings) -> TrainingSettings:
+    """Return the training settings that the configuration asks for."""
+    return TrainingSettings(
+        **settings.training.model_dump(),
+        loss=LossSettings(**settings.loss.model_dump()),
+        network=NetworkSettings(**settings.network.model_dump()),
+    )
+
+
+def threshold_settings(settings: Settings) -> ThresholdSettings:
+    """Return the threshold settings that the configuration asks for."""
+    return ThresholdSettings(**settings.thresholds.model_dump())
+
+
+def _counts(role: str, flows: TagDataset) -> dict[str, int]:
+    attack = int(flows.attack.sum())
+    return {f"{role}.attack": attack, f"{role}.benign": len(flows) - attack}

@@ -1,0 +1,91 @@
+"""A report as text of fixed width, for a terminal or a mail."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+NAMES = {"detector": "penalised", "plain_bce": "plain BCE at 0.5", "boosting": "boosted trees"}
+UNKNOWN = "-"
+Plain = dict[str, Any]
+
+
+def as_text(report: Plain) -> str:
+    """Return the whole report."""
+    return "\n".join(_lines(report))
+
+
+def _lines(report: Plain) -> Iterator[str]:
+    found = f"{report['detections']:,} of {report['flows']:,} flows are detections"
+    yield f"{report['name']}: {found} ({report['detector']})"
+    yield from _packets(report["packets"])
+    if report["nothing_found"]:
+        yield f"Nothing was found: {report['nothing_found']}."
+    else:
+        yield from _what_and_who(report)
+    if report["truth"]:
+        yield from _truth(report["truth"])
+
+
+def _what_and_who(report: Plain) -> Iterator[str]:
+    yield ""
+    yield "Detections per tag"
+    ordered = sorted(report["tags"].items(), key=lambda one: -one[1])
+    yield from table([(tag, f"{flows:,}") for tag, flows in ordered])
+    yield ""
+    yield "Top talkers"
+    heads = ("source", "detections", "targets", "ports", "mostly")
+    yield from table([heads, *(_talker(one) for one in report["talkers"])])
+
+
+def _packets(packets: Plain) -> Iterator[str]:
+    if packets:
+        skipped = [f"{n:,} {name}" for name, n in packets["skipped"].items()]
+        yield f"{packets['read']:,} packets = " + " + ".join([f"{packets['in_flows']:,} in flows", *skipped])
+
+
+def _talker(talker: Plain) -> tuple[str, ...]:
+    numbers = (f"{talker[name]:,}" for name in ("detections", "targets", "ports"))
+    return (talker["source"], *numbers, ", ".join(list(talker["tags"])[:3]))
+
+
+def _truth(truth: Plain) -> Iterator[str]:
+    contenders = list(truth)
+    first = truth[contenders[0]]
+    yield ""
+    yield f"Truth is known: {first['attack_flows']:,} attack flows, {first['benign_flows']:,} benign flows"
+    rates = (("silent rate", "silent_rate"), ("false-alarm rate", "false_alarm_rate"))
+    scores = (("macro F1", "macro_f1"), ("mean average precision", "mean_average_precision"))
+    yield from table(
+        [
+            ("", *(NAMES.get(name, name) for name in contenders)),
+            *((title, *(_percent(truth[name][key]) for name in contenders)) for title, key in rates),
+            *((title, *(_ratio(truth[name][key]) for name in contenders)) for title, key in scores),
+        ]
+    )
+    yield ""
+    yield "Per tag: precision / recall"
+    yield from table(
+        [("tag", "positives", *(NAMES.get(name, name) for name in contenders)), *_per_tag(truth, contenders)]
+    )
+
+
+def _per_tag(truth: Plain, contenders: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for figures in zip(*(truth[name]["tags"] for name in contenders), strict=True):
+        if any(one["positives"] or one["fired"] for one in figures):
+            cells = (f"{_ratio(one['precision'])} / {_ratio(one['recall'])}" for one in figures)
+            yield (figures[0]["name"], f"{figures[0]['positives']:,}", *cells)
+
+
+def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Yield rows as aligned columns, the first to the left, the others to the right."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        yield f"  {'  '.join(cells)}".rstrip()
+
+
+def _percent(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.2%}"
+
+
+def _ratio(value: float | None) -> str:
+    return UNKNOWN if value is None else f"{value:.3f}"

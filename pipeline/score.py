@@ -1,0 +1,46 @@
+"""Stage: a feature table and a detector to detections, as Parquet and as JSON lines."""
+
+from pathlib import Path
+
+from features.schema import fingerprint
+from features.table import open_table
+from pipeline.ingest import table_name
+from pipeline.manifest import Built, Plan, StageResult, digest, run_once
+from pipeline.progress import say
+from pipeline.settings import Settings
+
+VERSION = 1
+
+
+def score(table: Path, detector: Path, settings: Settings) -> StageResult:
+    """Score every flow of a feature table; the artifact is a folder with detections.parquet and .ndjson.
+
+    Args:
+        table: A feature table, with or without labels.
+        detector: A detector's directory, as the registry hands it out.
+        settings: Where to write.
+
+    Returns:
+        Counts: flows, detections, quiet, and tag.NAME each; flows == detections + quiet.
+
+    Raises:
+        SchemaError: The table was made by another schema version.
+        ModelMismatch: The detector was trained for another one; both before the first row.
+    """
+    open_table(table).close()
+    plan = Plan(
+        "score",
+        VERSION,
+        settings.state.root / "detections" / table_name(table),
+        {"table": digest(table), "detector": digest(detector)},
+        {"schema": fingerprint()},
+    )
+    return run_once(plan, lambda artifact: _scored(table, detector, artifact))
+
+
+def _scored(table: Path, detector: Path, artifact: Path) -> Built:
+    from pipeline.detections import write_detections  # noqa: PLC0415 (brings Keras, which a finished stage needs not)
+
+    counts = write_detections(table, detector, artifact)
+    say(f"{table.stem}: {counts['detections']:,} of {counts['flows']:,} flows are detections")
+    return Built(counts["detections"], counts)

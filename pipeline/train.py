@@ -1,0 +1,78 @@
+"""Stage: labelled tables to a detector, beside the two contenders it is held against."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from features.errors import InputError
+from features.schema import fingerprint
+from features.table import open_table
+from features.vocabulary import read_vocabulary
+from pipeline.manifest import Built, Plan, StageResult, digest, run_once
+from pipeline.settings import Settings
+
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Tables:
+    """Labelled tables to learn from, and others, of other captures, to choose thresholds on."""
+
+    train: Sequence[Path]
+    valid: Sequence[Path]
+
+    def digests(self) -> dict[str, str]:
+        """Return the content of each by its role."""
+        return {
+            f"{role} {number}": digest(table)
+            for role, tables in (("train", self.train), ("valid", self.valid))
+            for number, table in enumerate(tables)
+        }
+
+
+def train(tables: Tables, settings: Settings) -> StageResult:
+    """Train the detector and its contenders; the artifact is a folder as `pipeline.contenders` describes it.
+
+    Raises:
+        InputError: A table is missing, unlabelled or of another schema version, or the two sets share one.
+        ModelError: Training diverged, or no usable threshold could be chosen.
+    """
+    for table in (*tables.train, *tables.valid):
+        open_table(table, labelled=True).close()
+    plan = Plan(
+        "train",
+        VERSION,
+        detector_folder(settings),
+        tables.digests(),
+        {**_chosen(settings), "schema": fingerprint(), "vocabulary": read_vocabulary().fingerprint},
+    )
+    _require_apart(plan.inputs)
+    return run_once(plan, lambda artifact: _fitted(tables, settings, artifact))
+
+
+def detector_folder(settings: Settings) -> Path:
+    """Return where the trained contenders lie, whether or not they do yet."""
+    return settings.state.root / "detectors" / settings.mlflow.model_name
+
+
+def _chosen(settings: Settings) -> dict[str, Any]:
+    sections = ("network", "loss", "training", "thresholds")
+    return {name: getattr(settings, name).model_dump(mode="json") for name in sections}
+
+
+def _require_apart(inputs: Mapping[str, str]) -> None:
+    train, valid = ({inputs[role] for role in inputs if role.startswith(kind)} for kind in ("train", "valid"))
+    if train & valid:
+        raise InputError(
+            "the same flows for training and validation",
+            "flowtag train",
+            "another capture to choose thresholds on",
+            next_step="name other tables with --valid",
+        )
+
+
+def _fitted(tables: Tables, settings: Settings, artifact: Path) -> Built:
+    from pipeline.fitting import fit  # noqa: PLC0415 (brings Keras, which a finished stage needs not)
+
+    return fit(tables, settings, artifact)
