@@ -12,8 +12,8 @@ Rules, each proved in the tests:
   than the first one's time plus the timeout begins a new flow.
 - TCP: FIN from both sides or any RST closes a flow; it stays for stragglers until the clock is tcp_grace_s further or a
   SYN opens the next one.
-- Full table: the flow that is silent for longest leaves as forced. Flows are kept in that order to a second: one that was
-  heard of again within a second keeps its place.
+- Full table: the flow that is silent for longest leaves as forced. Flows are kept in that order to a second: one
+  that is heard of again within a second keeps its place.
 - A flow leaves the table at most a second after its end by the clock, whether or not packets of its own come.
 
 Block sizes, hash seeds and cuts between files change nothing in what comes out, nor in its order.

@@ -8,6 +8,7 @@ RFC 792 and 4443 (ICMP), tcpdump.org's list of link types.
 """
 
 import enum
+
 import numpy as np
 from numba import njit
 
@@ -266,7 +267,7 @@ def decode_frame(block: np.ndarray, frame: Record, packet: Record) -> Int:
     if reason:
         return reason
     packet.time_ns = frame.time_ns
-    return _transport(block, at, min(end, at + rest), rest, packet)
+    return _transport(block, at, end, rest, packet)
 
 
 @njit(cache=True, nogil=True)

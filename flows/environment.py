@@ -4,6 +4,7 @@ Must be called before Prefect, MLflow, Keras or numba are imported: they read th
 set stays as it is.
 """
 
+import logging
 import os
 
 from pipeline.settings import Settings
@@ -16,6 +17,8 @@ def prepare(settings: Settings, verbose: bool = False) -> None:
         os.environ.setdefault(name, value)
     if settings.prefect.api_url:
         os.environ["PREFECT_API_URL"] = settings.prefect.api_url
+    if not verbose:
+        logging.getLogger("tensorflow").setLevel(logging.ERROR)
 
 
 def folders(settings: Settings) -> dict[str, str]:
@@ -39,12 +42,13 @@ OFFLINE = {
     "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
     "MLFLOW_DISABLE_TELEMETRY": "true",
     "KERAS_BACKEND": "tensorflow",
+    "TF_ENABLE_ONEDNN_OPTS": "0",  # the same sums in the same order on every machine
 }
 
 QUIET = {
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
     "PREFECT_SERVER_LOGGING_LEVEL": "CRITICAL",
     "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
     "TF_CPP_MIN_LOG_LEVEL": "3",
-    "TF_ENABLE_ONEDNN_OPTS": "0",
 }

@@ -5,6 +5,7 @@ knows by its manifest whether its work is done.
 """
 # ruff: noqa: PLC0415 (a task imports what it needs, so that a run that has nothing to train never loads Keras)
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from prefect.client.schemas.objects import State, TaskRun
 
 from features.errors import ServiceError
 from pipeline.manifest import StageResult
+from pipeline.registered import Champion, Registered
+from pipeline.report import Findings
 from pipeline.settings import Settings
+from pipeline.train import Tables, train
 
 DELAYS_S = [2.0, 10.0, 30.0]
 
@@ -43,12 +47,9 @@ def label_table(table: Path, rules: Path, settings: Settings) -> StageResult:
 
 
 @task(name="train", task_run_name="train the detector and two to compare", cache_policy=NO_CACHE)
-def train_detector(train: Sequence[Path], valid: Sequence[Path], settings: Settings) -> StageResult:
+def train_detector(tables: Tables, settings: Settings) -> StageResult:
     """Train on some labelled tables, choose thresholds on others."""
-    from pipeline.train import Tables
-    from pipeline.train import train as train_stage
-
-    return train_stage(Tables(train, valid), settings)
+    return train(tables, settings)
 
 
 @task(
@@ -59,8 +60,62 @@ def train_detector(train: Sequence[Path], valid: Sequence[Path], settings: Setti
     retry_delay_seconds=DELAYS_S,
     retry_condition_fn=may_help,
 )
-def register_detector(trained: StageResult, settings: Settings) -> "Registered":
+def register_detector(trained: StageResult, tables: Tables, settings: Settings) -> Registered:
     """Log the training to MLflow; the detector becomes challenger, and champion when the verdict accepts it."""
     from pipeline.register import register
 
-    return register(trained, settings)
+    return register(trained, tables, settings)
+
+
+@task(
+    name="champion",
+    task_run_name="fetch the champion",
+    cache_policy=NO_CACHE,
+    retries=len(DELAYS_S),
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=may_help,
+)
+def fetch_champion(settings: Settings) -> Champion:
+    """Fetch the detector in use from the registry."""
+    from pipeline.register import champion
+
+    return champion(settings)
+
+
+@task(task_run_name="score {table.stem}", cache_policy=NO_CACHE)
+def score_table(table: Path, detector: Path, settings: Settings) -> StageResult:
+    """Score every flow of a feature table."""
+    from pipeline.score import score
+
+    return score(table, detector, settings)
+
+
+@task(task_run_name="compare with the truth of {labelled.stem}", cache_policy=NO_CACHE)
+def evaluate_table(labelled: Path, detector: Path, settings: Settings) -> StageResult:
+    """Compare what fired with what really happened, side by side with the other contenders."""
+    from pipeline.evaluate import evaluate
+
+    return evaluate(labelled, detector, settings)
+
+
+@task(name="report", task_run_name="report", cache_policy=NO_CACHE)
+def write_report(findings: Findings, settings: Settings) -> StageResult:
+    """Write the report, and show it among the run's artifacts."""
+    from pipeline.report import report
+
+    written = report(findings, settings)
+    text = written.path.with_suffix(".txt").read_text("utf-8")
+    create_markdown_artifact(f"```\n{text}\n```", _key(f"report-{written.path.stem}"), "What scoring found")
+    return written
+
+
+@task(name="counts", task_run_name="show counts", cache_policy=NO_CACHE)
+def show_counts(results: Sequence[StageResult]) -> None:
+    """Show what came of each stage among the run's artifacts."""
+    rows = [{"artifact": str(one.path), "rows": one.rows, "reused": one.reused, **one.counts} for one in results]
+    create_table_artifact(rows, "counts", "What each stage made, and where everything went")
+
+
+def _key(text: str) -> str:
+    """Return a name as Prefect wants it: lower-case letters, digits and dashes."""
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")

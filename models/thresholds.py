@@ -24,7 +24,6 @@ _LOWEST, _HIGHEST = -30.0, 17.0
 _COARSEST_STEP = 0.2
 _LEAST_BLUR = 0.1
 _SWEEPS = 4
-_NEAR_FLOWS = 1_000
 # A blurred score is never quite 0: without half an alarm allowed no cut would keep a budget of none.
 _LEAST_ALLOWED = 0.5
 NEVER_FIRES = float(np.nextafter(1.0, 2.0))
@@ -139,9 +138,12 @@ class _Tuner:
                 cuts[tag] = self._tag_cut(int(tag), cuts)
             if np.array_equal(before, cuts):
                 break
-        # with few benign flows no blurred cut may keep the budget: then one just above all flows but those allowed
-        cuts = np.full_like(cuts, _LOWEST) if np.isinf(cuts).all() else cuts
-        return cuts + self._least_shift(cuts)
+        cuts += self._least_shift(cuts)
+        if (self.logits[~self.benign] >= cuts).any():
+            return cuts
+        # blurred, no cut may keep the budget: then a shared one just above all benign flows but those allowed
+        shared = np.full_like(cuts, _LOWEST)
+        return shared + self._least_shift(shared)
 
     def _blur(self) -> float:
         """Return the blur in logits: a share of how far true tags stand above benign flows' scores."""
@@ -160,8 +162,10 @@ class _Tuner:
     def _tag_cut(self, tag: int, cuts: npt.NDArray[np.float64]) -> float:
         others = np.delete(self.logits - cuts, tag, axis=1).max(axis=1, initial=-np.inf)
         alarms = self.curve.alarms(self.logits[self.benign, tag], others[self.benign])
-        worth = self._worth(self.truth[:, tag], others < 0)
-        return self.curve.best_cut(self.logits[:, tag], worth, self._usable(alarms))
+        usable = self._usable(alarms)
+        if not usable.any():
+            return float(cuts[tag])
+        return self.curve.best_cut(self.logits[:, tag], self._worth(self.truth[:, tag], others < 0), usable)
 
     def _usable(self, alarms: npt.NDArray[np.float64]) -> Mask:
         return np.asarray(alarms <= max(self.budget, _LEAST_ALLOWED))
@@ -196,25 +200,35 @@ class _Curve:
             others: How far the flow's other tags are above their cuts at most, negative where none fires.
         """
         already = _sigmoid(others / self.blur)
-        # only the highest flows can be near a cut that keeps a budget
-        near = np.argsort(-logits, kind="stable")[: max(_NEAR_FLOWS, len(logits) // 100)]
-        fires = _sigmoid((logits[near, None] - self.cuts) / self.blur)
-        return np.asarray(already.sum() + np.maximum(fires - already[near, None], 0.0).sum(axis=0))
+        # below this cut the tag itself is what makes the flow fire
+        first_by = self._bin(np.clip(logits - others, self.cuts[0], self.cuts[-1]))
+        size = len(self.cuts)
+        flows = np.bincount(self._bin(logits) * size + first_by, minlength=size * size).reshape(size, size)
+        own = (self.reached * _sum_beyond(flows).T).sum(axis=1)
+        return np.asarray(already.sum() + own - _sum_beyond(np.bincount(first_by, weights=already, minlength=size)))
 
     def best_cut(self, logits: npt.NDArray[np.float64], worth: npt.NDArray[np.float64], usable: Mask) -> float:
-        """Return the usable cut of the highest weighted F1, infinity where firing never pays.
+        """Return the usable cut of the highest weighted F1, infinity where no cut is usable or firing never pays.
 
         Args:
             logits: Of the decisions to cut.
             worth: What firing on each is worth, 0 where it is wrong.
             usable: Which cuts of the grid keep the budget.
         """
-        bin_of = np.rint((logits - _LOWEST) / self.step).astype(np.intp)
+        bin_of = self._bin(logits)
         true_worth = self.reached @ np.bincount(bin_of, weights=worth, minlength=len(self.cuts))
         wrong = self.reached @ np.bincount(bin_of, weights=worth == 0, minlength=len(self.cuts))
         weighted_f1 = 2 * true_worth / (true_worth + wrong + max(float(worth.sum()), 1.0))
         best = int(np.argmax(np.where(usable, weighted_f1, 0.0)))
         return float(self.cuts[best]) if usable[best] and weighted_f1[best] > 0 else np.inf
+
+    def _bin(self, logits: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
+        return np.rint((logits - _LOWEST) / self.step).astype(np.intp)
+
+
+def _sum_beyond(counts: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return for each position of the last axis the sum of all later ones."""
+    return np.flip(np.cumsum(np.flip(counts, -1), -1), -1) - counts
 
 
 def _logits(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

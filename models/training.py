@@ -43,7 +43,7 @@ class TrainingSettings:
         ConfigError: A value is out of range.
     """
 
-    epochs: int = 20
+    epochs: int = 15
     batch_size: int = 256
     learning_rate: float = 2e-3
     weight_decay: float = 1e-2

@@ -25,9 +25,10 @@ from models.metrics import evaluate, false_alarm_rate, silent_rate
 from models.thresholds import Thresholds, ThresholdSettings, choose_thresholds
 from models.training import EpochResult, TrainedNetwork, TrainingSettings, train_network
 from pipeline.progress import Step, advance, say
+from pipeline.train import DETECTOR, TRAINING_FILE
 
-DETECTOR, PLAIN, BOOSTING = "detector", "plain_bce", "boosting"
-BOOSTING_FILE, TRAINING_FILE = "boosting.joblib", "training.json"
+PLAIN, BOOSTING = "plain_bce", "boosting"
+BOOSTING_FILE = "boosting.joblib"
 HALF = 0.5
 
 Matrix = npt.NDArray[np.float32]

@@ -31,6 +31,7 @@ def training_settings(settings: Settings) -> TrainingSettings:
     """Return the training settings that the configuration asks for."""
     return TrainingSettings(
         **settings.training.model_dump(),
+        false_alarm_budget=settings.thresholds.false_alarm_budget,
         loss=LossSettings(**settings.loss.model_dump()),
         network=NetworkSettings(**settings.network.model_dump()),
     )

@@ -75,12 +75,13 @@ def _per_tag(truth: Plain, contenders: Sequence[str]) -> Iterator[tuple[str, ...
             yield (figures[0]["name"], f"{figures[0]['positives']:,}", *cells)
 
 
-def table(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Yield rows as aligned columns, the first to the left, the others to the right."""
+def table(rows: Sequence[Sequence[str]], to_the_left: int = 1) -> Iterator[str]:
+    """Yield rows as aligned columns: the first ones to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        yield f"  {'  '.join(cells)}".rstrip()
+        left = [cell.ljust(width) for cell, width in zip(row[:to_the_left], widths, strict=False)]
+        right = [cell.rjust(width) for cell, width in zip(row[to_the_left:], widths[to_the_left:], strict=True)]
+        yield f"  {'  '.join([*left, *right])}".rstrip()
 
 
 def _percent(value: float | None) -> str:

@@ -31,11 +31,21 @@ def score(table: Path, detector: Path, settings: Settings) -> StageResult:
     plan = Plan(
         "score",
         VERSION,
-        settings.state.root / "detections" / table_name(table),
+        detections_folder(table, settings),
         {"table": digest(table), "detector": digest(detector)},
         {"schema": fingerprint()},
     )
     return run_once(plan, lambda artifact: _scored(table, detector, artifact))
+
+
+def detections_folder(source: Path, settings: Settings) -> Path:
+    """Return where the detections of a capture or table lie, whether or not they do yet."""
+    return settings.state.root / "detections" / table_name(source)
+
+
+def modules_needed(source: Path, settings: Settings) -> tuple[str, ...]:
+    """Return the slow modules that scoring will ask for, none where it has finished: it is likely used again."""
+    return () if detections_folder(source, settings).exists() else ("pipeline.register", "pipeline.detections")
 
 
 def _scored(table: Path, detector: Path, artifact: Path) -> Built:

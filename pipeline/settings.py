@@ -14,6 +14,7 @@ from pydantic import (
     ConfigDict,
     Field,
     NonNegativeFloat,
+    NonNegativeInt,
     PositiveFloat,
     PositiveInt,
     field_serializer,
@@ -35,6 +36,7 @@ def _parted(value: object) -> object:
 
 
 Share = Annotated[float, Field(ge=0, lt=1)]
+Portion = Annotated[float, Field(ge=0, le=1)]
 Numbers = Annotated[tuple[PositiveInt, ...], BeforeValidator(_parted)]
 Paces = Annotated[tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat], BeforeValidator(_parted)]
 
@@ -101,13 +103,14 @@ class LossSection(Section):
 class TrainingSection(Section):
     """How the network is trained (becomes models.training.TrainingSettings)."""
 
-    epochs: PositiveInt = setting(20, "passes over the training flows, at most", "epochs")
+    epochs: PositiveInt = setting(15, "passes over the training flows, at most", "epochs")
     batch_size: PositiveInt = setting(256, "flows a step", "flows")
     learning_rate: PositiveFloat = setting(2e-3, "its highest value")
     weight_decay: NonNegativeFloat = setting(1e-2, "of AdamW, on kernels alone")
     clip_norm: PositiveFloat = setting(1.0, "bound on the gradient's norm")
-    monitor: Literal["last", "loss", "mean_average_precision"] = setting("last", "which epoch is kept")
+    monitor: Literal["last", "silence", "loss", "mean_average_precision"] = setting("last", "which epoch is kept")
     patience: PositiveInt = setting(8, "epochs without a better one before training stops", "epochs")
+    rare_flows: NonNegativeInt = setting(20, "training flows below which those of a tag are repeated", "flows")
     seed: int = setting(1, "the same seed, data and machine give the same weights")
 
 
@@ -118,6 +121,15 @@ class ThresholdsSection(Section):
     least_positives: PositiveInt = setting(20, "validation flows a tag needs for a threshold of its own", "flows")
     silence_weight: Annotated[float, Field(ge=1)] = setting(
         5.0, "how often a tag counts whose flow would otherwise stay silent"
+    )
+
+
+class VerdictSection(Section):
+    """What a detector must keep on the validation flows to come into use (becomes models.verdict.VerdictLimits)."""
+
+    silent_rate: Portion = setting(0.05, "highest share of attack flows on which nothing fires", "share")
+    budget_factor: Annotated[float, Field(ge=1)] = setting(
+        3.0, "how many times the budget of the thresholds false alarms may reach"
     )
 
 
@@ -153,6 +165,7 @@ class Settings(Section):
     loss: LossSection = LossSection()
     training: TrainingSection = TrainingSection()
     thresholds: ThresholdsSection = ThresholdsSection()
+    verdict: VerdictSection = VerdictSection()
     mlflow: MlflowSection = MlflowSection()
     prefect: PrefectSection = PrefectSection()
 

@@ -13,6 +13,8 @@ from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.settings import Settings
 
 VERSION = 1
+DETECTOR, TRAINING_FILE = "detector", "training.json"
+"""What a folder of contenders calls the detector's directory, and the account of how all of them came about."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ def train(tables: Tables, settings: Settings) -> StageResult:
 def detector_folder(settings: Settings) -> Path:
     """Return where the trained contenders lie, whether or not they do yet."""
     return settings.state.root / "detectors" / settings.mlflow.model_name
+
+
+def modules_needed(settings: Settings) -> tuple[str, ...]:
+    """Return the slow modules that a training will ask for, none where one has finished: it is likely used again."""
+    return () if detector_folder(settings).exists() else ("pipeline.fitting", "pipeline.register")
 
 
 def _chosen(settings: Settings) -> dict[str, Any]:

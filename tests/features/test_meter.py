@@ -138,8 +138,7 @@ def traffic(draw: st.DrawFn) -> list[Timed]:
             network = IP(src=src, dst=dst, ttl=ttl, flags=draw(st.sampled_from(["", "", "MF"]))) / draw(transports)
         else:
             echo = draw(st.sampled_from([ICMPv6EchoRequest(), ICMPv6EchoReply()]))
-            prefix = draw(st.sampled_from(["::ffff:", "2001:db8::ffff:"]))  # the same lower halves
-            network = IPv6(src=prefix + src, dst=f"2001:db8::ffff:{dst}", hlim=ttl) / echo
+            network = IPv6(src=f"::ffff:{src}", dst=f"::{dst}", hlim=ttl) / echo
         packets.append((max(clock, 0.0), network / payload))
     return packets
 
@@ -357,15 +356,38 @@ def test_cuts_between_files_change_nothing(
     assert result.counts == whole.counts
 
 
+def metered_with_one_hash(path: Path) -> np.ndarray:
+    """Return the flows of a meter in whose table all keys collide."""
+    run = meter._Run(SHORT.limits())
+    run._table = run._table._replace(hash_keys=np.zeros_like(run._table.hash_keys))
+    return Metered([*run.file(path, 1 << 19), *run.end()], {}).flows
+
+
 @settings(max_examples=100, deadline=None)
 @given(traffic())
 def test_colliding_keys(tmp_path_factory: pytest.TempPathFactory, packets: list[Timed]) -> None:
     """When all keys have one hash the flows are still the same."""
     path = write(tmp_path_factory.mktemp("colliding") / "capture", packets)
-    run = meter._Run(SHORT.limits())
-    run._table = run._table._replace(hash_keys=np.zeros_like(run._table.hash_keys))
-    batches = [*run.file(path, 1 << 19), *run.end()]
-    assert np.array_equal(Metered(batches, {}).flows, metered([path]).flows)
+    assert np.array_equal(metered_with_one_hash(path), metered([path]).flows)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        IPv6(src="1:0:0:2::3", dst="2:0:0:3::4") / UDP(sport=5, dport=6),
+        IPv6(src="1:0:0:2::2", dst="2:0:0:3::5") / UDP(sport=5, dport=6),
+        IPv6(src="1:0:0:3::3", dst="2:0:0:3::5") / UDP(sport=5, dport=6),
+        IPv6(src="1:0:0:2::3", dst="2:0:0:4::5") / UDP(sport=5, dport=6),
+        IPv6(src="1:0:0:2::3", dst="2:0:0:3::5") / UDP(sport=7, dport=6),
+        IPv6(src="1:0:0:2::3", dst="2:0:0:3::5") / UDP(sport=5, dport=7),
+        IPv6(src="1:0:0:2::3", dst="2:0:0:3::5") / UDP(sport=6, dport=5),
+        IPv6(src="1:0:0:2::3", dst="2:0:0:3::5") / TCP(sport=5, dport=6),
+    ],
+)
+def test_every_part_of_the_key_counts(tmp_path: Path, other: Packet) -> None:
+    """Packets that differ in one part of the key are two flows, even where the hash does not tell them apart."""
+    first = IPv6(src="1:0:0:2::3", dst="2:0:0:3::5") / UDP(sport=5, dport=6)
+    assert len(metered_with_one_hash(write(tmp_path / "capture", [(0, first), (1, other)]))) == 2
 
 
 def many_flows(folder: Path, count: int) -> Path:

@@ -1,0 +1,45 @@
+"""How a record file is written: what detection finds out and reading needs."""
+
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from features.records.adapter import Adapter
+
+SEPARATED, JSON_LINES, PARQUET = "separated", "json", "parquet"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One file's way of being written.
+
+    Attributes:
+        adapter: The kind of its records.
+        form: SEPARATED, JSON_LINES or PARQUET.
+        columns: Names of its columns, in order; for JSON those of the adapter, nested ones joined with dots.
+        delimiter: What separates cells.
+        quoted: Whether cells may stand in double quotes.
+        skip: Lines before the first record.
+        comments: Whether lines that begin with # are no records.
+        nulls: Texts that stand for no value.
+        types: For JSON, the type of each column to read.
+    """
+
+    adapter: Adapter
+    form: str
+    columns: tuple[str, ...]
+    delimiter: str = ","
+    quoted: bool = True
+    skip: int = 0
+    comments: bool = False
+    nulls: tuple[str, ...] = ("",)
+    types: dict[str, pa.DataType] = field(default_factory=dict)
+
+    @property
+    def header(self) -> frozenset[str]:
+        """The columns as a set."""
+        return frozenset(self.columns)
+
+    def targets(self) -> set[str]:
+        """Return the targets that the file can give."""
+        return self.adapter.targets(self.header)

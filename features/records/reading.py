@@ -1,0 +1,289 @@
+"""Rows of record files in batches of Arrow columns, whatever the file's form; broken lines are counted, not fatal."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.csv
+import pyarrow.json
+import pyarrow.parquet as pq
+
+from features.errors import RecordError
+from features.records.byte_stream import Block, line_blocks
+from features.records.cells import Mask
+from features.records.layout import JSON_LINES, PARQUET, Layout
+from features.records.rejects import Rejects
+
+PARQUET_ROWS = 65_536
+Lines = Callable[[Mask], list[int]]
+
+
+class Batch(NamedTuple):
+    """Rows of a file.
+
+    Attributes:
+        columns: Source column to values, text or numbers; every column has the same length, above 0.
+        lines: Returns the line number of every row of a mask.
+    """
+
+    columns: dict[str, pa.Array]
+    lines: Lines
+
+
+def read_batches(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch]:
+    """Yield the rows of a file, the columns that its adapter reads and no others.
+
+    Raises:
+        RecordError: The file cannot be read to its end, or its columns change.
+    """
+    if layout.form == PARQUET:
+        yield from _parquet(path, layout, rejects)
+        return
+    read = _json_lines if layout.form == JSON_LINES else _separated
+    for block in line_blocks(path, layout.skip):
+        batch = read(path, block, layout, rejects)
+        if batch is not None:
+            yield batch
+
+
+def _parquet(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch]:
+    first = 1
+    with pq.ParquetFile(path) as file:
+        for rows in file.iter_batches(PARQUET_ROWS, columns=layout.adapter.sources(layout.header)):
+            rejects.saw(rows.num_rows)
+            if rows.num_rows:
+                yield Batch(_plain(rows), partial(_offset, first))
+            first += rows.num_rows
+
+
+def _plain(rows: pa.RecordBatch) -> dict[str, pa.Array]:
+    """Return columns as text or doubles: dictionaries, dates and decimals become text."""
+    columns = {}
+    for name, column in zip(rows.schema.names, rows.columns, strict=True):
+        number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+        columns[name] = column.cast(pa.float64(), safe=False) if number else column.cast(pa.string())
+    return columns
+
+
+def _offset(first: int, mask: Mask) -> list[int]:
+    return (np.flatnonzero(mask) + first).tolist()
+
+
+def _separated(path: Path, block: Block, layout: Layout, rejects: Rejects) -> Batch | None:
+    broken: list[tuple[int, str]] = []
+
+    def skip(row: pa.csv.InvalidRow) -> str:
+        broken.append((row.number, row.text))
+        return "skip"
+
+    names = layout.adapter.sources(layout.header)
+    try:
+        table = pa.csv.read_csv(
+            pa.BufferReader(block.text),
+            pa.csv.ReadOptions(
+                column_names=layout.columns, use_threads=False, block_size=min(len(block.text) + 1, 2**31 - 1)
+            ),
+            pa.csv.ParseOptions(
+                delimiter=layout.delimiter, quote_char='"' if layout.quoted else False, invalid_row_handler=skip
+            ),
+            pa.csv.ConvertOptions(
+                include_columns=names,
+                column_types=dict.fromkeys(names, pa.binary()),
+                null_values=list(layout.nulls),
+                strings_can_be_null=True,
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        if "Empty CSV" not in str(error):
+            raise _unreadable(path, block, str(error)) from error
+        table = pa.table({name: pa.array([], pa.binary()) for name in names})
+    lines = _LinesOf(block, [number for number, _ in broken])
+    _account(path, broken, layout, rejects, lines)
+    rejects.saw(table.num_rows)
+    return _decoded(table, lines, rejects) if table.num_rows else None
+
+
+def _unreadable(path: Path, block: Block, reason: str) -> RecordError:
+    return RecordError("The flow records cannot be read", f"{path}, from line {block.first_line}", "", reason)
+
+
+class _LinesOf:
+    """The line numbers of the rows of a block, looked up only when a row is bad."""
+
+    def __init__(self, block: Block, broken: list[int]) -> None:
+        self._block = block
+        self._broken = np.array(broken, np.int64)
+
+    def of_numbers(self, numbers: list[int]) -> list[int]:
+        """Return the lines of rows by their number among all rows that are not blank, from 1."""
+        lines = self._block.line_numbers()
+        return [lines[min(number, len(lines)) - 1] for number in numbers]
+
+    def of_rows(self, mask: Mask) -> list[int]:
+        """Return the lines of the rows of a mask over the rows that are not broken."""
+        rows = np.flatnonzero(mask)
+        shifted = self._broken - 1 - np.arange(len(self._broken))
+        numbers = rows + 1 + np.searchsorted(shifted, rows, side="right")
+        return self.of_numbers(numbers.tolist()) if len(rows) else []
+
+
+def _account(
+    path: Path, broken: list[tuple[int, str]], layout: Layout, rejects: Rejects, lines: _LinesOf
+) -> None:
+    """Count lines with another number of cells than the header has; comments are no lines."""
+    comments = [text for _, text in broken if layout.comments and text.startswith("#")]
+    for text in comments:
+        if text.startswith("#fields") and tuple(text.split(layout.delimiter)[1:]) != layout.columns:
+            expected, received = ", ".join(layout.columns), ", ".join(text.split(layout.delimiter)[1:])
+            raise RecordError("The columns change in the middle of the file", str(path), expected, received)
+    wrong = [number for number, text in broken if not (layout.comments and text.startswith("#"))]
+    rejects.saw(len(wrong))
+    if wrong:
+        rejects.add("number_of_cells", lines.of_numbers(wrong))
+
+
+def _decoded(table: pa.Table, lines: _LinesOf, rejects: Rejects) -> Batch | None:
+    """Return the cells as text, without rows that are not UTF-8 or repeat the header."""
+    columns = {name: table.column(name).combine_chunks() for name in table.column_names}
+    wrong = {"not_utf8": _not_utf8(columns)}
+    name = table.column_names[0]
+    repeated = pc.equal(columns[name], pa.scalar(name.encode(), pa.binary()))
+    wrong["header_again"] = pc.fill_null(repeated, False).to_numpy(zero_copy_only=False)
+    keep = ~(wrong["not_utf8"] | wrong["header_again"])
+    find = lines.of_rows
+    if not keep.all():
+        for reason, mask in wrong.items():
+            rejects.add(reason, lines.of_rows(mask))
+        rows = np.flatnonzero(keep)
+        columns = {name: column.take(pa.array(rows)) for name, column in columns.items()}
+        find = partial(_of_kept, lines.of_rows, rows, len(keep))
+    return Batch({name: column.cast(pa.string()) for name, column in columns.items()}, find) if keep.any() else None
+
+
+def _of_kept(find: Lines, rows: np.ndarray, total: int, mask: Mask) -> list[int]:
+    before = np.zeros(total, bool)
+    before[rows[mask]] = True
+    return find(before)
+
+
+def _not_utf8(columns: Mapping[str, pa.Array]) -> Mask:
+    wrong = np.zeros(len(next(iter(columns.values()))), bool)
+    for column in columns.values():
+        try:
+            column.cast(pa.string())
+        except pa.ArrowInvalid:
+            wrong |= np.array([cell is not None and not _is_utf8(cell) for cell in column.to_pylist()])
+    return wrong
+
+
+def _is_utf8(cell: bytes) -> bool:
+    try:
+        cell.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _json_lines(path: Path, block: Block, layout: Layout, rejects: Rejects) -> Batch | None:
+    try:
+        table, numbers = _parsed(block.text, layout), None
+    except pa.ArrowInvalid:
+        good, numbers, bad = _sorted_out(block, layout)
+        rejects.saw(len(bad))
+        rejects.add("bad_json", bad)
+        try:
+            table = _parsed(b"\n".join(good), layout) if good else None
+        except pa.ArrowInvalid as error:
+            raise _unreadable(path, block, str(error)) from error
+    if table is None or not table.num_rows:
+        return None
+    rejects.saw(table.num_rows)
+    columns = {}
+    for name in layout.adapter.sources(layout.header):
+        column = _nested(table, name.split("|"))
+        columns[name] = _without_nulls(column, layout.nulls) if pa.types.is_string(column.type) else column
+    find = partial(_of_numbers, block if numbers is None else numbers)
+    return Batch(columns, find)
+
+
+def _of_numbers(source: Block | list[int], mask: Mask) -> list[int]:
+    if not mask.any():
+        return []
+    numbers = source.line_numbers() if isinstance(source, Block) else source
+    return [numbers[row] for row in np.flatnonzero(mask).tolist()]
+
+
+def _without_nulls(column: pa.Array, nulls: tuple[str, ...]) -> pa.Array:
+    return pc.if_else(pc.is_in(column, pa.array(nulls, pa.string())), pa.scalar(None, pa.string()), column)
+
+
+def _parsed(text: bytes, layout: Layout) -> pa.Table:
+    """Parse JSON objects one a line, the layout's columns only; a column that no object has is null."""
+    return pa.json.read_json(
+        pa.BufferReader(text),
+        pa.json.ReadOptions(use_threads=False, block_size=min(len(text) + 1, 2**31 - 1)),
+        pa.json.ParseOptions(
+            explicit_schema=json_schema(layout.types), newlines_in_values=False, unexpected_field_behavior="ignore"
+        ),
+    )
+
+
+def json_schema(types: Mapping[str, pa.DataType]) -> pa.Schema:
+    """Return the schema of columns whose names join the keys of nested objects with |."""
+    nested: dict[str, dict[str, pa.DataType]] = {}
+    flat: list[tuple[str, pa.DataType]] = []
+    for name, kind in types.items():
+        outer, _, inner = name.partition("|")
+        if inner:
+            nested.setdefault(outer, {})[inner] = kind
+        else:
+            flat.append((name, kind))
+    return pa.schema(flat + [(outer, pa.struct(list(inner.items()))) for outer, inner in nested.items()])
+
+
+def _nested(table: pa.Table, keys: list[str]) -> pa.Array:
+    column = table.column(keys[0]).combine_chunks()
+    return pc.struct_field(column, keys[1]) if len(keys) > 1 else column
+
+
+def _sorted_out(block: Block, layout: Layout) -> tuple[list[bytes], list[int], list[int]]:
+    """Return the good lines of a block, their numbers, and the numbers of the bad ones."""
+    good: list[bytes] = []
+    numbers: list[int] = []
+    bad: list[int] = []
+    for number, line in enumerate(block.text.split(b"\n"), block.first_line):
+        if not line.strip():
+            continue
+        if _is_good(line, layout):
+            good.append(line)
+            numbers.append(number)
+        else:
+            bad.append(number)
+    return good, numbers, bad
+
+
+def _is_good(line: bytes, layout: Layout) -> bool:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and all(_has_type(record, name, kind) for name, kind in layout.types.items())
+
+
+def _has_type(record: dict[str, object], name: str, kind: pa.DataType) -> bool:
+    outer, _, inner = name.partition("|")
+    value = record.get(outer)
+    if inner:
+        if value is not None and not isinstance(value, dict):
+            return False
+        value = None if value is None else value.get(inner)
+    if value is None:
+        return True
+    if pa.types.is_string(kind):
+        return isinstance(value, str)
+    return isinstance(value, int | float) and not isinstance(value, bool)

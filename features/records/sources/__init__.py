@@ -1,0 +1,1 @@
+"""The adapters: one module a tool, each a table and at most a few functions."""

@@ -1,0 +1,34 @@
+"""TCP facts from short texts: flag letters, history letters, hexadecimal flag bytes; each different text is read once."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.records.adapter import Floats
+
+
+def has(column: pa.Array, test: Callable[[str], bool]) -> Floats:
+    """Return 1 where a text passes a test, 0 where it does not, NaN where there is none."""
+    encoded = column.dictionary_encode()
+    table = np.array([*(float(test(text)) for text in encoded.dictionary.to_pylist()), np.nan])
+    return table[pc.fill_null(encoded.indices, len(table) - 1).to_numpy(zero_copy_only=False)]
+
+
+def only_tcp(values: Floats, protocol: Floats) -> Floats:
+    """Return the values of TCP records, NaN for others."""
+    return np.where(protocol == 6, values, np.nan)
+
+
+def bit(column: pa.Array, mask: int) -> Floats:
+    """Return 1 where a hexadecimal text such as 1b has all bits of a mask, NaN where it is no such text."""
+    values = has(column, lambda text: _flags(text) & mask == mask)
+    return np.where(has(column, lambda text: _flags(text) >= 0) == 1, values, np.nan)
+
+
+def _flags(text: str) -> int:
+    try:
+        return int(text, 16)
+    except ValueError:
+        return -1

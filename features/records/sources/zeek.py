@@ -1,0 +1,115 @@
+"""Zeek's conn.log, as TSV, JSON lines or CSV made from it.
+
+Source: Zeek's documentation of base/protocols/conn/main.zeek. Zeek leaves duration and bytes unset when a connection
+lasted no time at all, which is what one packet does; its IP bytes are IP bytes as ours are.
+"""
+
+import numpy as np
+import pyarrow as pa
+
+from features.columns import ICMP, ICMPV6, UDP
+from features.community_id import COUNTERPARTS
+from features.records.adapter import Adapter, Floats, Given, Numbers, Records
+from features.records.sources.letters import has, only_tcp
+
+SYN_STATES = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "SH")
+SYN_ACK_STATES = ("S1", "SF", "S2", "S3", "RSTO", "RSTR", "RSTRH", "SHR")
+HANDSHAKE_STATES = ("S1", "SF", "S2", "S3", "RSTO", "RSTR")
+FWD_RESET_STATES = ("RSTO", "RSTOS0")
+BWD_RESET_STATES = ("REJ", "RSTR", "RSTRH")
+IP_HEADER = {4: 20, 6: 40}
+UDP_HEADER = 8
+
+
+def _more(records: Records) -> Numbers:
+    numbers = dict(records.numbers)
+    numbers["protocol"] = np.where(
+        (numbers["protocol"] == ICMP) & (records.version == 6), float(ICMPV6), numbers["protocol"]
+    )
+    if "duration_s" in numbers:
+        numbers["duration_s"] = np.nan_to_num(numbers["duration_s"])
+    return {**numbers, **_icmp(numbers), **_handshake(records, numbers["protocol"]), **_payload(records, numbers)}
+
+
+def _icmp(numbers: Numbers) -> Numbers:
+    """Return type and code, which Zeek writes into the ports; where a type has a counterpart, that stands for the code."""
+    icmp = np.isin(numbers["protocol"], (ICMP, ICMPV6))
+    kind, other = numbers["src_port"], numbers["dst_port"]
+    paired = np.zeros(len(kind), bool)
+    for protocol, pairs in COUNTERPARTS.items():
+        paired |= (numbers["protocol"] == protocol) & np.isin(kind, list(pairs))
+    return {
+        "icmp_type": np.where(icmp, kind, np.nan),
+        "icmp_code": np.where(icmp, np.where(paired, 0, other), np.nan),
+    }
+
+
+def _handshake(records: Records, protocol: Floats) -> Numbers:
+    """Return what the history says, and the state where there is no history."""
+    facts = {
+        "syn_seen": ("S", SYN_STATES),
+        "syn_ack_seen": ("h", SYN_ACK_STATES),
+        "handshake_seen": ("", HANDSHAKE_STATES),
+        "fwd_reset_seen": ("R", FWD_RESET_STATES),
+        "bwd_reset_seen": ("r", BWD_RESET_STATES),
+    }
+    return {name: only_tcp(_fact(records, letter, states), protocol) for name, (letter, states) in facts.items()}
+
+
+def _fact(records: Records, letter: str, states: tuple[str, ...]) -> Floats:
+    rows = len(records.version)
+    told, state = (records.raw.get(name, pa.nulls(rows, pa.string())) for name in ("history", "conn_state"))
+    by_history = has(told, (lambda text: letter in text) if letter else _acknowledged)
+    return np.where(np.isnan(by_history), has(state, lambda text: text in states), by_history)
+
+
+def _acknowledged(history: str) -> bool:
+    """Return whether the originator sent an ACK, data or FIN behind the responder's SYN-ACK."""
+    return "h" in history and any(letter in history.partition("h")[2] for letter in "ADF") or _out_of_order(history)
+
+
+def _out_of_order(history: str) -> bool:
+    return "h" in history and "A" in history and "S" in history
+
+
+def _payload(records: Records, numbers: Numbers) -> Numbers:
+    """Return payload bytes where Zeek left them unset: none without data in the history, else UDP's by its headers."""
+    filled = {}
+    told = records.raw.get("history", pa.nulls(len(records.version), pa.string()))
+    header = np.where(records.version == 6, IP_HEADER[6], IP_HEADER[4]) + UDP_HEADER
+    for side, letter in (("fwd", "D"), ("bwd", "d")):
+        given = numbers.get(f"{side}_payload_bytes", np.full(len(header), np.nan))
+        silent = has(told, lambda text, letter=letter: letter not in text) == 1  # type: ignore[misc]
+        packets, size = (numbers.get(f"{side}_{name}", np.full(len(header), np.nan)) for name in ("packets", "bytes"))
+        udp = np.where(numbers["protocol"] == UDP, np.maximum(size - header * packets, 0), np.nan)
+        filled[f"{side}_payload_bytes"] = np.where(np.isnan(given), np.where(silent | (packets == 0), 0, udp), given)
+    return filled
+
+
+ZEEK_CONN = Adapter(
+    name="zeek_conn",
+    needs=(("ts",), ("id.orig_h",), ("id.resp_h",), ("proto",)),
+    given=(
+        Given("start", ("ts",)),
+        Given("duration_s", ("duration",)),
+        Given("src_ip", ("id.orig_h",)),
+        Given("src_port", ("id.orig_p",)),
+        Given("dst_ip", ("id.resp_h",)),
+        Given("dst_port", ("id.resp_p",)),
+        Given("protocol", ("ip_proto", "proto")),
+        Given("community_id", ("community_id",)),
+        Given("fwd_packets", ("orig_pkts",)),
+        Given("bwd_packets", ("resp_pkts",)),
+        Given("fwd_bytes", ("orig_ip_bytes",)),
+        Given("bwd_bytes", ("resp_ip_bytes",)),
+        Given("fwd_payload_bytes", ("orig_bytes",)),
+        Given("bwd_payload_bytes", ("resp_bytes",)),
+    ),
+    raw=("conn_state", "history"),
+    nulls=("-", "(empty)"),
+    more=_more,
+    gives=(
+        *("icmp_type", "icmp_code", "syn_seen", "syn_ack_seen", "handshake_seen", "fwd_reset_seen", "bwd_reset_seen"),
+        *("fwd_payload_bytes", "bwd_payload_bytes"),
+    ),
+)

@@ -1,0 +1,69 @@
+"""The jobs: which stage runs when, recorded by Prefect. Sources are captures, with rules beside them, or tables."""
+
+from pathlib import Path
+
+from prefect import flow
+
+from flows.tasks import (
+    evaluate_table,
+    fetch_champion,
+    ingest_capture,
+    label_table,
+    register_detector,
+    score_table,
+    show_counts,
+    train_detector,
+    write_report,
+)
+from pipeline.manifest import StageResult, known
+from pipeline.registered import Registered
+from pipeline.report import Findings
+from pipeline.settings import Settings
+from pipeline.sources import DemoCaptures, is_table, rules_beside
+from pipeline.train import Tables
+
+
+@flow(name="ingest", flow_run_name="ingest {sources[0].name}")
+def ingest(sources: list[Path], settings: Settings) -> list[StageResult]:
+    """Make a feature table of each capture, and a labelled one where rules lie beside it."""
+    made = [table for source in sources for table in _tables(source, settings)]
+    show_counts(made)
+    return made
+
+
+@flow(name="train", flow_run_name="train on {train_on[0].name}")
+def train(train_on: list[Path], valid_on: list[Path], settings: Settings) -> Registered:
+    """Train on some sources, choose thresholds on others, register the detector and let the verdict decide."""
+    learned, judged = ([_tables(one, settings)[-1] for one in sources] for sources in (train_on, valid_on))
+    tables = Tables([one.path for one in learned], [one.path for one in judged])
+    trained = train_detector(tables, settings)
+    show_counts([*learned, *judged, trained])
+    return register_detector(trained, tables, settings)
+
+
+@flow(name="score", flow_run_name="score {source.name}")
+def score(source: Path, rules: Path | None, settings: Settings) -> StageResult:
+    """Score a capture or a feature table with the champion, and report; with rules, against the truth."""
+    detector = fetch_champion(settings)
+    flows = known(source) if is_table(source) else ingest_capture(source, settings)
+    labelled = label_table(flows.path, rules, settings) if rules else None
+    detections = score_table(flows.path, detector.folder, settings)
+    truth = evaluate_table(labelled.path, detector.folder, settings) if labelled else None
+    show_counts([one for one in (flows, labelled, detections) if one])
+    return write_report(Findings(flows, detections, detector.title, truth), settings)
+
+
+@flow(name="demo")
+def demo(captures: DemoCaptures, settings: Settings) -> StageResult:
+    """Train on the first capture, choose thresholds on the second, score the third and compare with its truth."""
+    train([captures.train], [captures.valid], settings)
+    return score(captures.score, rules_beside(captures.score), settings)
+
+
+def _tables(source: Path, settings: Settings) -> list[StageResult]:
+    """Return what a source becomes: a table stays; a capture is ingested, and labelled where rules lie beside it."""
+    if is_table(source):
+        return [known(source)]
+    table = ingest_capture(source, settings)
+    rules = rules_beside(source)
+    return [table, label_table(table.path, rules, settings)] if rules else [table]

@@ -1,0 +1,31 @@
+"""What surrounds the jobs of a command: progress, Prefect's API, an answer to Ctrl-C."""
+
+import importlib
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from flows import display, local_api
+from pipeline.settings import Settings
+
+
+@contextmanager
+def recorded(settings: Settings, needed_soon: Sequence[str] = ()) -> Iterator[None]:
+    """Run jobs under Prefect; modules that are slow to import are imported while its API starts."""
+    with watched():
+        api = local_api.start(settings)
+        for module in needed_soon:
+            importlib.import_module(module)
+        api.wait()
+        yield
+
+
+@contextmanager
+def watched() -> Iterator[None]:
+    """Show progress until the block ends, and say what to do when it is interrupted."""
+    try:
+        with display.shown():
+            yield
+    except KeyboardInterrupt:
+        sys.stderr.write("Interrupted. Start the same command again to go on.\n")
+        raise

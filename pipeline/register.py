@@ -1,0 +1,142 @@
+"""Stage: a trained detector into MLflow: its run, its figures, its version, and the verdict whether to use it."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from features.errors import NoChampion
+from features.schema import FEATURE_NAMES, fingerprint
+from features.table import open_table
+from features.vocabulary import read_vocabulary
+from models.dataset import feature_matrix
+from models.detector import Matrix
+from models.metrics import Evaluation, TagFigures
+from models.registry import CHALLENGER, CHAMPION, promote, resolve
+from models.registry import register as register_version
+from models.tracking import InputNote, TrackedRun, TrackingStore, tracked_run
+from models.verdict import Verdict, VerdictLimits, judge
+from pipeline.manifest import Built, Plan, StageResult, digest, finished, run_once
+from pipeline.progress import say
+from pipeline.registered import Champion, Registered
+from pipeline.settings import Settings
+from pipeline.train import DETECTOR, TRAINING_FILE, Tables
+
+VERSION = 1
+EXAMPLE_FLOWS = 5
+
+
+def register(trained: StageResult, tables: Tables, settings: Settings) -> Registered:
+    """Log a training, register its detector as challenger, and promote it to champion when the verdict accepts it.
+
+    Done once for each trained detector, as long as the registry still knows the version.
+
+    Raises:
+        ServiceError: MLflow's database or server does not answer.
+    """
+    plan = Plan(
+        "register",
+        VERSION,
+        trained.path.with_name(f"{trained.path.name}.registered.json"),
+        {"trained": trained.digest},
+        {"mlflow": settings.mlflow.model_dump(mode="json"), "verdict": asdict(verdict_limits(settings))},
+    )
+    earlier = finished(plan)
+    if earlier and not _still_known(_receipt(earlier.path), settings):
+        earlier.path.unlink()
+    return _receipt(run_once(plan, lambda artifact: _entered(trained, tables, settings, artifact)).path)
+
+
+def champion(settings: Settings) -> Champion:
+    """Fetch the detector in use.
+
+    Raises:
+        NoChampion: No detector is in use.
+        ServiceError: MLflow's database or server does not answer.
+    """
+    found = resolve(store(settings), f"models:/{settings.mlflow.model_name}@{CHAMPION}")
+    return Champion(found.directory, found.name, found.version)
+
+
+def store(settings: Settings) -> TrackingStore:
+    """Return where MLflow keeps runs and detectors."""
+    return TrackingStore(settings.tracking_uri, settings.artifact_root, settings.mlflow.experiment)
+
+
+def verdict_limits(settings: Settings) -> VerdictLimits:
+    """Return the limits that the configuration asks for."""
+    return VerdictLimits(**settings.verdict.model_dump(), false_alarm_budget=settings.thresholds.false_alarm_budget)
+
+
+def _entered(trained: StageResult, tables: Tables, settings: Settings, artifact: Path) -> Built:
+    notes: dict[str, Any] = json.loads((trained.path / TRAINING_FILE).read_text("utf-8"))
+    name, where = settings.mlflow.model_name, store(settings)
+    verdict = _verdict(notes[DETECTOR]["validation"], settings)
+    told = {"flowtag.verdict": "; ".join(verdict.reasons), **_lineage(trained)}
+    with tracked_run(where, name, told) as run:
+        _log(run, notes, tables, settings)
+        number = register_version(where, run.run_id, name, trained.path / DETECTOR, _example(tables), told)
+        promote(where, name, number, CHALLENGER)
+        if verdict.accepted:
+            promote(where, name, number, CHAMPION)
+    registered = Registered(name, number, verdict.accepted, told["flowtag.verdict"], run.run_id)
+    artifact.write_text(json.dumps(asdict(registered), indent=1) + "\n", "utf-8")
+    say(f"MLflow: {registered}")
+    return Built(1, {"version": number})
+
+
+def _log(run: TrackedRun, notes: dict[str, Any], tables: Tables, settings: Settings) -> None:
+    """Log settings, inputs, and for each contender its epochs and its figures on the validation flows."""
+    sections = ("meter", "network", "loss", "training", "thresholds", "verdict")
+    run.parameters({section: getattr(settings, section).model_dump(mode="json") for section in sections})
+    run.inputs([_input(path, "training") for path in tables.train])
+    run.inputs([_input(path, "validation") for path in tables.valid])
+    for contender, note in notes.items():
+        for epoch in note.get("history", ()):
+            figures = {key: value for key, value in epoch.items() if key != "epoch" and value is not None}
+            run.figures({f"{contender}.{key}": value for key, value in figures.items()}, epoch["epoch"])
+        run.figures({f"{contender}.valid.{key}": value for key, value in _numbers(note["validation"])})
+    run.plain(notes, TRAINING_FILE)
+
+
+def _numbers(evaluation: dict[str, Any]) -> list[tuple[str, float]]:
+    """Return the known numbers of an evaluation, those of a tag as TAG.NAME."""
+    whole = [(name, value) for name, value in evaluation.items() if name != "tags"]
+    of_tags = [(f"{tag['name']}.{name}", value) for tag in evaluation["tags"] for name, value in tag.items()]
+    return [(name, float(value)) for name, value in (*whole, *of_tags) if isinstance(value, int | float)]
+
+
+def _input(path: Path, context: Any) -> InputNote:  # noqa: ANN401 (one of the literals)
+    with open_table(path) as table:
+        return InputNote(path.stem, digest(path), str(path), table.metadata.num_rows, context)
+
+
+def _example(tables: Tables) -> Matrix:
+    with open_table(tables.train[0]) as table:
+        return feature_matrix(next(table.iter_batches(EXAMPLE_FLOWS)), FEATURE_NAMES)
+
+
+def _lineage(trained: StageResult) -> dict[str, str]:
+    return {
+        "flowtag.detector": trained.digest,
+        "flowtag.schema": fingerprint(),
+        "flowtag.vocabulary": read_vocabulary().fingerprint,
+    }
+
+
+def _verdict(figures: dict[str, Any], settings: Settings) -> Verdict:
+    tags = tuple(TagFigures(**tag) for tag in figures["tags"])
+    return judge(Evaluation(**{**figures, "tags": tags}), verdict_limits(settings))
+
+
+def _receipt(path: Path) -> Registered:
+    return Registered(**json.loads(path.read_text("utf-8")))
+
+
+def _still_known(registered: Registered, settings: Settings) -> bool:
+    """Return True while the registry holds the version of a receipt, from the same run."""
+    try:
+        found = resolve(store(settings), f"models:/{registered.name}/{registered.version}")
+    except NoChampion:
+        return False
+    return found.run_id == registered.run_id

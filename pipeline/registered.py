@@ -1,0 +1,61 @@
+"""What the registry says of a detector; no more than names and places, so that everyone may know it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from features.errors import NoChampion
+from pipeline.settings import Settings
+
+
+@dataclass(frozen=True)
+class Registered:
+    """A detector as it was entered in the registry.
+
+    Attributes:
+        name: Of the registered model.
+        version: Counted from 1.
+        in_use: True when the verdict made it champion.
+        verdict: Why it was or was not.
+        run_id: Of the MLflow run that logged its training.
+    """
+
+    name: str
+    version: int
+    in_use: bool
+    verdict: str
+    run_id: str
+
+    def __str__(self) -> str:
+        """Return it as a sentence."""
+        return f"{self.name} version {self.version} is {'in use' if self.in_use else 'not in use'}: {self.verdict}"
+
+
+@dataclass(frozen=True)
+class Champion:
+    """The detector in use.
+
+    Attributes:
+        folder: Its directory on this machine.
+        name: Of the registered model.
+        version: Counted from 1.
+    """
+
+    folder: Path
+    name: str
+    version: int
+
+    @property
+    def title(self) -> str:
+        """Return what reports call it, such as "flowtag version 3"."""
+        return f"{self.name} version {self.version}"
+
+
+def require_registry(settings: Settings) -> None:
+    """Raise NoChampion where the default registry does not exist yet; asking it would make it."""
+    if not settings.mlflow.tracking_uri and not (settings.state.root / "mlflow.db").exists():
+        raise NoChampion(
+            "no detector is in use yet",
+            f"models:/{settings.mlflow.model_name}@champion in {settings.tracking_uri}",
+            "a detector that was trained and accepted",
+            next_step="flowtag train --train CAPTURE --valid CAPTURE, or flowtag demo",
+        )
