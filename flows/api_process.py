@@ -1,8 +1,8 @@
 """Prefect's own API as a child process, started by path so that nothing of flowtag is imported into it.
 
 Prefect starts such a server itself when it has none, but only once it is asked for, and it leaves the server behind
-when it is killed. This one starts while other work goes on, takes a free port, prints it when it is ready, and ends
-when its standard input closes, whatever became of the parent.
+when it is killed. This one starts while other work goes on, listens on the socket it is given (its file descriptor is
+the argument), prints a line when it is ready, and ends when its standard input closes, whatever became of the parent.
 """
 
 import fcntl
@@ -18,12 +18,12 @@ from prefect.server.api.server import create_app
 
 class _AnnouncedServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Set up the database, one server at a time, and say where the API is."""
+        """Set up the database, one server at a time, and say when the API answers."""
         with (Path(os.environ["PREFECT_HOME"]) / ".starting.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             await super().startup(sockets)
-        if sockets and self.started:
-            sys.stdout.write(f"{sockets[0].getsockname()[1]}\n")
+        if self.started:
+            sys.stdout.write("ready\n")
             sys.stdout.flush()
 
 
@@ -32,7 +32,7 @@ def main() -> None:
     app = create_app(ephemeral=True, final=True)
     server = _AnnouncedServer(uvicorn.Config(app, log_level="error", lifespan="on"))
     threading.Thread(target=_stop_with_parent, args=(server,), daemon=True).start()
-    server.run(sockets=[socket.create_server(("127.0.0.1", 0))])
+    server.run(sockets=[socket.socket(fileno=int(sys.argv[1]))])
 
 
 def _stop_with_parent(server: uvicorn.Server) -> None:

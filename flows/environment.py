@@ -15,6 +15,8 @@ def prepare(settings: Settings, verbose: bool = False) -> None:
     quiet = {} if verbose else QUIET
     for name, value in {**OFFLINE, **quiet, **folders(settings)}.items():
         os.environ.setdefault(name, value)
+    # MLflow asks its global address here and there, and would begin a database in the working directory
+    os.environ["MLFLOW_TRACKING_URI"] = settings.tracking_uri
     if settings.prefect.api_url:
         os.environ["PREFECT_API_URL"] = settings.prefect.api_url
     if not verbose:

@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +16,7 @@ from pipeline.settings import Settings
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 10.0
 LOG_LINES = 5
+SERVER = Path(__file__).with_name("api_process.py")
 PROFILE_VARIABLES = ("PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
 
 
@@ -33,33 +35,38 @@ class TheirApi:
 
 
 class LocalApi:
-    """A Prefect server on a free port, its database below PREFECT_HOME, alive as long as this process."""
+    """A Prefect server on a free port, its database below PREFECT_HOME, alive as long as this process.
+
+    It is the one that Prefect talks to from the start, so that Prefect may be imported while it comes up.
+    """
 
     def __init__(self) -> None:
         home = Path(os.environ["PREFECT_HOME"])
         home.mkdir(parents=True, exist_ok=True)
         self._log = home / "server.log"
-        with self._log.open("wb") as log:
+        with self._log.open("wb") as log, socket.create_server(("127.0.0.1", 0)) as listener:
+            os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{listener.getsockname()[1]}/api"
             self._process = subprocess.Popen(  # noqa: S603 (our own interpreter and file)
-                [sys.executable, "-P", str(Path(__file__).with_name("api_process.py"))],
+                [sys.executable, "-P", str(SERVER), str(listener.fileno())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
+                pass_fds=[listener.fileno()],
                 start_new_session=True,  # Ctrl-C is for the run, which still has its end to record
             )
         atexit.register(self.stop)  # before Prefect is imported, so after Prefect has sent what it still holds
 
     def wait(self) -> None:
-        """Return when the server answers, and make it the one that Prefect talks to.
+        """Return when the server answers.
 
         Raises:
             ServiceError: It ended, or did not start in time.
         """
         limit = threading.Timer(START_LIMIT_S, self._process.kill)
         limit.start()
-        port = self._process.stdout.readline().decode().strip() if self._process.stdout else ""
+        ready = self._process.stdout.readline() if self._process.stdout else b""
         limit.cancel()
-        if not port:
+        if not ready:
             last = self._log.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
             raise ServiceError(
                 "Prefect's local API did not start",
@@ -67,7 +74,6 @@ class LocalApi:
                 f"an answer within {START_LIMIT_S:g} s",
                 "\n".join(last),
             )
-        os.environ["PREFECT_API_URL"] = f"http://127.0.0.1:{port}/api"
 
     def stop(self) -> None:
         """End the server and wait for it."""

@@ -11,10 +11,10 @@ from pipeline.settings import Settings
 
 @contextmanager
 def recorded(settings: Settings, needed_soon: Sequence[str] = ()) -> Iterator[None]:
-    """Run jobs under Prefect; modules that are slow to import are imported while its API starts."""
+    """Run jobs under Prefect; they, and other modules that are slow to import, are imported while its API starts."""
     with watched():
         api = local_api.start(settings)
-        for module in needed_soon:
+        for module in ("flows.jobs", *needed_soon):
             importlib.import_module(module)
         api.wait()
         yield

@@ -98,7 +98,10 @@ def fill_features(batch: pa.RecordBatch, feature_names: Sequence[str], into: npt
 
 
 def _open_labelled(path: Path, feature_names: Sequence[str]) -> pq.ParquetFile:
-    file = pq.ParquetFile(path)
+    try:
+        file = pq.ParquetFile(path)
+    except (OSError, pa.ArrowInvalid) as error:
+        raise SchemaError("no table can be read here", str(path), "a labelled Parquet table", str(error)) from error
     present = set(file.schema_arrow.names)
     if TAGS_COLUMN not in present:
         raise LabelError("the table carries no labels", str(path), f"a column '{TAGS_COLUMN}'", "none", "flowtag label")

@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import ModelError, ModelMismatch
-from models import losses, normaliser  # noqa: F401 (importing them registers what a saved network names)
+from models import losses, normaliser, pace  # noqa: F401 (importing them registers what a saved network names)
 from models.dataset import TagDataset
 from models.metrics import Fired, fired_tags
 from models.occlusion import Reason, top_reasons
@@ -185,7 +185,7 @@ def _read_network(path: Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ModelError("the network cannot be read", str(path), "a .keras file of flowtag", str(error)) from error
+        raise ModelError("the network cannot be read", str(path), "a .keras file of flowtag", str(error).splitlines()[0]) from error
 
 
 def _read_card(directory: Path) -> tuple[DetectorCard, str]:

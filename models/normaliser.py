@@ -26,6 +26,7 @@ _RAMPS = 16
 # A uniform rank stretched over this span has variance 1.
 _SPAN = 2.0 * 3.0**0.5
 _NORMAL_IQR = 1.349
+_LARGEST = float(np.finfo(np.float32).max)
 
 # A name, a policy or its saved configuration, as Keras hands it back.
 DtypePolicy: TypeAlias = Any
@@ -100,7 +101,8 @@ class FlowNormaliser(keras.layers.Layer):  # type: ignore[misc]  # keras carries
     def call(self, inputs: Tensor) -> Tensor:
         """Return bounded inputs, followed by one 0/1 indicator for each column that may be null."""
         null = ops.isnan(inputs)
-        mapped = ops.clip(self._mapped(ops.where(null, 0.0, inputs)), -self.clip, self.clip)
+        finite = ops.clip(ops.where(null, 0.0, inputs), -_LARGEST, _LARGEST)
+        mapped = ops.clip(self._mapped(finite), -self.clip, self.clip)
         mapped = ops.where(null, 0.0, mapped)
         if not self.null_columns:
             return mapped

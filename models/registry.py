@@ -1,7 +1,8 @@
 """Detectors in MLflow's model registry: versions, and which of them is challenger and champion."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -61,7 +62,7 @@ def register(
     """
     detector = Detector.load(directory)
     client = store.client()
-    with reachable(store.uri):
+    with reachable(store.uri), _global(store):
         source = _logged(store, run_id, directory, detector, example)
         if not client.search_registered_models(f"name='{name}'"):
             client.create_registered_model(name, description="flowtag detectors: flows in, tags out")
@@ -105,27 +106,35 @@ def resolve(store: TrackingStore, uri: str) -> RegisteredDetector:
 
 
 def _logged(store: TrackingStore, run_id: str, directory: Path, detector: Detector, example: Matrix) -> str:
-    """Log the model and return its URI; MLflow logs models only through its global tracking URI."""
+    """Log the model and return its URI."""
     names, tags = detector.card.feature_names, detector.card.tag_names
-    before = mlflow.get_tracking_uri()
-    mlflow.set_tracking_uri(store.uri)
-    try:
-        with mlflow.start_run(run_id=run_id):
-            info = mlflow.pyfunc.log_model(
-                name="detector",
-                python_model=str(_CODE),
-                artifacts={_ARTIFACT: str(directory)},
-                signature=ModelSignature(_columns(names), _columns(tags)),
-                input_example=pd.DataFrame(example.astype(float), columns=list(names)),
-                pip_requirements=_requirements(),
-            )
-    finally:
-        mlflow.set_tracking_uri(before)
+    with mlflow.start_run(run_id=run_id):
+        info = mlflow.pyfunc.log_model(
+            name="detector",
+            python_model=str(_CODE),
+            artifacts={_ARTIFACT: str(directory)},
+            signature=ModelSignature(_columns(names, nullable=True), _columns(tags)),
+            input_example=pd.DataFrame(example.astype(float), columns=list(names)),
+            pip_requirements=_requirements(),
+        )
     return str(info.model_uri)
 
 
-def _columns(names: tuple[str, ...]) -> Schema:
-    return Schema([ColSpec("double", name) for name in names])
+@contextmanager
+def _global(store: TrackingStore) -> Iterator[None]:
+    """Make a store MLflow's global one: models are logged, and their sources looked up, through no other."""
+    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    mlflow.set_tracking_uri(store.uri)
+    mlflow.set_registry_uri(store.uri)
+    try:
+        yield
+    finally:
+        mlflow.set_tracking_uri(before[0])
+        mlflow.set_registry_uri(before[1])
+
+
+def _columns(names: tuple[str, ...], nullable: bool = False) -> Schema:
+    return Schema([ColSpec("double", name, required=not nullable) for name in names])
 
 
 def _requirements() -> list[str]:

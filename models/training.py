@@ -138,7 +138,6 @@ def train_network(
     seen = train.rows(repeated_rows(train.tags, settings.rare_flows))
     # XLA on a CPU takes longer to compile than these networks take to train.
     pair.members.compile(optimizer=_optimizer(settings, len(seen)), loss=loss, jit_compile=False)
-    pair.mean.compile(loss=loss, jit_compile=False)
     watch = _Watch(pair, valid, settings, on_epoch)
     pair.members.fit(
         seen.features,
@@ -193,7 +192,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries n
 
     def _judged(self, epoch: int, training_loss: float) -> EpochResult:
         logits = network_logits(self.pair.mean, self.valid.features)
-        validation_loss = float(self.pair.mean.loss(self.valid.tags, logits))
+        validation_loss = float(self.pair.members.loss(self.valid.tags, logits))
         if not np.isfinite([training_loss, validation_loss]).all():
             raise Diverged(
                 f"the loss was {training_loss} in training and {validation_loss} in validation",

@@ -44,8 +44,8 @@ def detections_folder(source: Path, settings: Settings) -> Path:
 
 
 def modules_needed(source: Path, settings: Settings) -> tuple[str, ...]:
-    """Return the slow modules that scoring will ask for, none where it has finished: it is likely used again."""
-    return () if detections_folder(source, settings).exists() else ("pipeline.register", "pipeline.detections")
+    """Return the slow modules that scoring will ask for, fewer where it has finished: it is likely used again."""
+    return ("pipeline.register", *(() if detections_folder(source, settings).exists() else ("pipeline.detections",)))
 
 
 def _scored(table: Path, detector: Path, artifact: Path) -> Built:

@@ -59,8 +59,8 @@ def detector_folder(settings: Settings) -> Path:
 
 
 def modules_needed(settings: Settings) -> tuple[str, ...]:
-    """Return the slow modules that a training will ask for, none where one has finished: it is likely used again."""
-    return () if detector_folder(settings).exists() else ("pipeline.fitting", "pipeline.register")
+    """Return the slow modules that a training will ask for, fewer where one has finished: it is likely used again."""
+    return ("pipeline.register", *(() if detector_folder(settings).exists() else ("pipeline.fitting",)))
 
 
 def _chosen(settings: Settings) -> dict[str, Any]:

@@ -195,7 +195,11 @@ def ipv6_transport(data: bytes, at: int) -> tuple[int, int, bool]:
 
 def _is_of(data: bytes, seen: Sighting, protocol: int, ports: tuple[bytes, bytes]) -> bool:
     kind = data[seen.at + 9] if data[seen.at] >> 4 == 4 else ipv6_transport(data, seen.at)[0]
-    return kind == protocol and (seen.later_fragment or data[seen.transport : seen.transport + 4] == b"".join(ports))
+    if kind != protocol or seen.later_fragment:
+        return kind == protocol
+    if (seen.length or seen.held) - (seen.transport - seen.at) < (20 if protocol == TCP else 8):
+        return ports == (b"\0\0", b"\0\0")  # no room for the header: both ports are said to be 0
+    return data[seen.transport : seen.transport + 4] == b"".join(ports)
 
 
 def _vlan(frame: Frame, at: int) -> int | None:

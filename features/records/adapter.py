@@ -52,7 +52,8 @@ class Given:
         target: A name of TARGETS.
         columns: Source columns, one for each dialect; the first one that has a value is taken.
         factor: What a value is multiplied by to get the target's unit.
-        minus: Source columns that are subtracted, one for each dialect.
+        minus: Source columns that are subtracted, one for each dialect; without one of them there is no value.
+        minus_factor: What a value of `minus` is multiplied by before.
         unset: Values that mean that nothing was measured.
         month_first: Whether dates with slashes begin with the month.
         words: For texts, pairs of the source's word and ours; other words are no value. Empty takes them as they are.
@@ -65,6 +66,7 @@ class Given:
     columns: tuple[str, ...]
     factor: float = 1.0
     minus: tuple[str, ...] = ()
+    minus_factor: float = 1.0
     unset: tuple[float, ...] = ()
     month_first: bool = False
     words: tuple[tuple[str, str], ...] = ()
@@ -81,9 +83,9 @@ class Given:
         found = [name for name in self.columns if name in header]
         return found if not self.minus or self.subtracted(header) else []
 
-    def subtracted(self, header: frozenset[str]) -> str:
-        """Return the source column to subtract, "" when there is none."""
-        return next((name for name in self.minus if name in header), "")
+    def subtracted(self, header: frozenset[str]) -> list[str]:
+        """Return the source columns to subtract; the first with a value counts."""
+        return [name for name in self.minus if name in header]
 
 
 class Records(NamedTuple):
@@ -145,8 +147,15 @@ class Adapter:
         names = {name for name in self.raw if name in header}
         for given in self.given:
             found = given.sources(header)
-            names |= {*found, given.subtracted(header)} if found else set()
-        return sorted(names - {""})
+            names |= {*found, *given.subtracted(header)} if found else set()
+        return sorted(names)
+
+    def named(self) -> dict[str, str]:
+        """Return every source column that the adapter knows, with the target it is for, "" for raw ones."""
+        names = dict.fromkeys(self.raw, "")
+        for given in self.given:
+            names |= dict.fromkeys((*given.columns, *given.minus), given.target)
+        return names
 
     def targets(self, header: frozenset[str]) -> set[str]:
         """Return the targets that a file with this header can give."""

@@ -6,6 +6,7 @@ Every function returns the values and a mask of the cells that have text but no 
 import ipaddress
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
@@ -13,8 +14,10 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.addresses import MAPPED_V4
 from features.records.adapter import Floats
 
+NO_ADDRESS = (bytes(16), None, 0)
 Mask = npt.NDArray[np.bool_]
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?([Ii]nf(inity)?|nan|NaN)$"
@@ -26,11 +29,7 @@ ALIASES = {
     "ipv6-icmp": 58, "icmp6": 58, "icmpv6": 58, "ipnip": 4, "ipv4": 4, "udp-lite": 136,
     "rtp": 17, "rtcp": 17, "udt": 17, "esp": 50, "ah": 51, "gre": 47, "sctp": 132,
 }  # fmt: skip
-IANA_NAMES = (
-    "hopopt icmp igmp ggp ip st tcp cbt egp igp bbn-rcc nvp pup argus emcon xnet chaos udp mux dcn hmp prm xns-idp "
-    "trunk-1 trunk-2 leaf-1 leaf-2 rdp irtp iso-tp4 netblt mfe-nsp merit-inp dccp 3pc idpr xtp ddp idpr-cmtp tp++ il "
-    "ipv6 sdrp ipv6-route ipv6-frag idrp rsvp"
-).split()
+IANA_NAMES = ["hopopt", "icmp", "igmp", "ggp", "ip", "st", "tcp", "cbt", "egp", "igp", "bbn-rcc", "nvp", "pup", "argus", "emcon", "xnet", "chaos", "udp", "mux", "dcn", "hmp", "prm", "xns-idp", "trunk-1", "trunk-2", "leaf-1", "leaf-2", "rdp", "irtp", "iso-tp4", "netblt", "mfe-nsp", "merit-inp", "dccp", "3pc", "idpr", "xtp", "ddp", "idpr-cmtp", "tp++", "il", "ipv6", "sdrp", "ipv6-route", "ipv6-frag", "idrp", "rsvp"]
 """Protocol names in the order of their numbers, as far as records were seen to use them (IANA protocol numbers)."""
 PROTOCOLS = {name: number for number, name in enumerate(IANA_NAMES)} | {
     "swipe": 53, "mobile": 55, "skip": 57, "ipv6-no": 59, "ipv6-opts": 60, "sat-mon": 69, "visa": 70, "sun-nd": 77,
@@ -138,37 +137,31 @@ def is_not_ip(column: pa.Array) -> Mask:
 def addresses(column: pa.Array) -> Addresses:
     """Return a column of IPv4 and IPv6 addresses; brackets and zone ids are taken off."""
     encoded = column.dictionary_encode()
-    packed = [_packed(text) for text in encoded.dictionary.to_pylist()]
-    codes = pc.fill_null(encoded.indices, len(packed))
-    known = pa.array([*packed, b""], pa.binary())
-    versions = np.array([_version(value) for value in packed] + [0], np.uint8)
-    wrong = np.array([not value for value in packed] + [False])
-    full = pa.array([value or bytes(16) for value in [*packed, b""]], pa.binary(16))
-    texts = pa.array([_text(value) for value in known.to_pylist()], pa.string())
+    parsed = [*(_address(text) for text in encoded.dictionary.to_pylist()), NO_ADDRESS]
+    codes = pc.fill_null(encoded.indices, len(parsed) - 1)
+    packed, texts, versions = zip(*parsed, strict=True)
     rows = codes.to_numpy(zero_copy_only=False)
-    return Addresses(full.take(codes), texts.take(codes), versions[rows], wrong[rows])
+    version = np.array(versions, np.uint8)[rows]
+    return Addresses(
+        pa.array(packed, pa.binary(16)).take(codes),
+        pa.array(texts, pa.string()).take(codes),
+        version,
+        (version == 0) & encoded.indices.is_valid().to_numpy(zero_copy_only=False),
+    )
 
 
-def _packed(text: str) -> bytes:
-    """Return an address as 16 bytes, none when it is no address."""
+@lru_cache(maxsize=100_000)
+def _address(text: str) -> tuple[bytes, str | None, int]:
+    """Return an address as 16 bytes, in its usual writing, and its version; NO_ADDRESS when it is none."""
     plain = text.strip().strip("[]").partition("%")[0]
     try:
-        return bytes(10) + b"\xff\xff" + socket.inet_pton(socket.AF_INET, plain)
+        return MAPPED_V4 + socket.inet_pton(socket.AF_INET, plain), plain, 4
     except OSError:
         pass
     try:
-        return socket.inet_pton(socket.AF_INET6, plain)
+        packed = socket.inet_pton(socket.AF_INET6, plain)
     except OSError:
-        return b""
-
-
-def _version(packed: bytes) -> int:
-    return 0 if not packed else 4 if packed[:12] == bytes(10) + b"\xff\xff" else 6
-
-
-def _text(packed: bytes) -> str | None:
-    if not packed:
-        return None
-    if _version(packed) == 4:
-        return socket.inet_ntop(socket.AF_INET, packed[12:])
-    return str(ipaddress.IPv6Address(packed))
+        return NO_ADDRESS
+    if packed.startswith(MAPPED_V4):
+        return packed, socket.inet_ntop(socket.AF_INET, packed[12:]), 4
+    return packed, str(ipaddress.IPv6Address(packed)), 6

@@ -164,7 +164,9 @@ def _unknown(known: _Known) -> dict[str, Mask]:
     protocol, icmp_type = known["protocol"], known["icmp_type"]
     no_protocol = np.isnan(protocol)
     icmp = np.isin(protocol, (ICMP, ICMPV6))
-    no_service = no_protocol | (has_ports(cast("npt.NDArray[np.void]", {"protocol": protocol})) & np.isnan(known["dst_port"]))
+    no_service = no_protocol | (
+        has_ports(cast("npt.NDArray[np.void]", {"protocol": protocol})) & np.isnan(known["dst_port"])
+    )
     unknown = {f"is_{name}": no_protocol for name in ("tcp", "udp", "icmp")}
     unknown["is_icmp_echo"] = no_protocol | (icmp & np.isnan(icmp_type))
     unknown |= {name: no_service for name in OWN_FEATURES if name.startswith("service_")}

@@ -5,39 +5,20 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
-from features.columns import has_ports
-from features.community_id import community_ids
 from features.context import ContextWindow
 from features.errors import RecordError
 from features.extract import neighbours
-from features.flow_record import FLOW, NEVER
-from features.records.adapter import ADDRESSES, TEXTS, TIMES, Floats
-from features.records.cells import OTHER_PROTOCOL
-from features.records.derive import feature_columns
+from features.records.adapter import Floats
 from features.records.detect import detect
 from features.records.layout import Layout
 from features.records.ordering import by_end
 from features.records.rejects import Reject, Rejects
 from features.records.rows import has_addresses, has_times, read_rows, row_schema
 from features.records.settings import RecordSettings
-from features.schema import COLUMNS, arrow_schema
+from features.schema import COLUMNS
 
-CHUNK_ROWS = 32_768
-RESERVED_PROTOCOL = 255
-SHOWN = np.dtype(
-    [
-        (name, FLOW[name])
-        for name in (
-            *("src", "dst", "src_port", "dst_port", "protocol", "ip_version", "icmp_type", "icmp_code"),
-            *("first_ns", "last_ns", "packets", "bytes", "payload_bytes", "established", "syn_ns"),
-        )
-    ]
-)
-"""What of FLOW the neighbours and the Community ID need."""
 ROW = np.dtype([("row", "i8")])
 CONTEXT_NEEDS = {
     "failed_share": ("bwd_packets",),
@@ -46,12 +27,6 @@ CONTEXT_NEEDS = {
     "response_sizes": ("bwd_payload_bytes",),
 }
 """Context columns by a part of their name, and the targets without which they would say nothing."""
-
-
-def records_schema() -> pa.Schema:
-    """Return the feature table's schema with every column nullable: no source of records gives them all."""
-    schema = arrow_schema()
-    return pa.schema([field.with_nullable(True) for field in schema], schema.metadata)
 
 
 class RecordExtraction:
@@ -83,7 +58,7 @@ class RecordExtraction:
         targets = set().union(*(layout.targets() for layout in layouts))
         rejects = Rejects(self._settings.rejects_kept, self._settings.max_reject_share)
         self.rejects = rejects.kept
-        made = _Features(targets, self._capture)
+        made = TableRows(targets, self._capture)
         rows = self._rows(layouts, row_schema(targets), rejects)
         for ready, context in _in_context(rows, targets, self._settings.run_rows, made):
             yield made.rows(ready, context)
@@ -140,7 +115,7 @@ def _widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _in_context(
-    rows: Iterator[pa.RecordBatch], targets: set[str], run_rows: int, made: "_Features"
+    rows: Iterator[pa.RecordBatch], targets: set[str], run_rows: int, made: "TableRows"
 ) -> Iterator[tuple[pa.RecordBatch, dict[str, Floats]]]:
     """Yield rows by end with their context columns; as they come and without, where times or addresses are missing."""
     if not has_times(targets):
@@ -154,7 +129,7 @@ def _in_context(
     seed = secrets.randbits(63)
     waiting: list[pa.RecordBatch] = []
     for batch in ordered:
-        shown = _shown(batch)
+        shown = shown_fields(batch)
         waiting.append(batch)
         # what is pushed in order of end comes back in that order: the rows themselves can wait here
         ready = window.push(np.zeros(batch.num_rows, ROW), neighbours(shown, seed), int(shown["last_ns"][-1]))
@@ -181,121 +156,3 @@ def _released(
 
 def _says_something(name: str, targets: set[str]) -> bool:
     return all(targets.issuperset(needs) for part, needs in CONTEXT_NEEDS.items() if part in name)
-
-
-def _number(batch: pa.RecordBatch, name: str, otherwise: float) -> Floats:
-    if name not in batch.schema.names:
-        return np.full(batch.num_rows, otherwise)
-    values = batch.column(name).to_numpy()
-    return np.where(np.isnan(values), otherwise, values)
-
-
-def _shown(batch: pa.RecordBatch) -> npt.NDArray[np.void]:
-    """Return what of each row its neighbours and its Community ID see, rows of SHOWN.
-
-    Where it is unknown whether an answer came, one is taken to have come.
-    """
-    shown = np.zeros(batch.num_rows, SHOWN)
-    for side in ("src", "dst"):
-        packed = batch.column(side)
-        start = 16 * packed.offset
-        data = np.frombuffer(packed.buffers()[1], np.uint8)[start : start + 16 * batch.num_rows]
-        shown[side] = data.reshape(-1, 16)
-        shown[f"{side}_port"] = _number(batch, f"{side}_port", 0)
-    shown["ip_version"] = batch.column("version").to_numpy()
-    protocol = _number(batch, "protocol", RESERVED_PROTOCOL)
-    shown["protocol"] = np.where(protocol == OTHER_PROTOCOL, RESERVED_PROTOCOL, protocol)
-    for name in ("icmp_type", "icmp_code"):
-        shown[name] = _number(batch, name, 0)
-    shown["first_ns"], shown["last_ns"] = (batch.column(name).to_numpy() for name in TIMES)
-    for name, otherwise in (("packets", 1), ("bytes", 0), ("payload_bytes", 0)):
-        for side, words in enumerate(("fwd", "bwd")):
-            shown[name][:, side] = _number(batch, f"{words}_{name}", otherwise)
-    shown["established"] = _number(batch, "handshake_seen", 1) == 1
-    shown["syn_ns"] = np.where(_number(batch, "syn_seen", 0) == 1, 0, NEVER)
-    return shown
-
-
-class _Features:
-    """Rows of targets to rows of the feature table.
-
-    Attributes:
-        count: Rows made so far.
-        present: Names of the columns that held a value so far.
-        cut_short: Rows whose later neighbours did not fit in memory.
-    """
-
-    def __init__(self, targets: set[str], capture: str) -> None:
-        self._targets = targets
-        self._capture = capture
-        self._schema = records_schema()
-        self.count = 0
-        self.present: set[str] = set()
-        self.cut_short = 0
-
-    def rows(self, batch: pa.RecordBatch, context: dict[str, Floats]) -> pa.RecordBatch:
-        """Return the feature rows of a batch of targets and its context columns."""
-        kinds = {field.name for field in batch.schema if pa.types.is_floating(field.type)}
-        numbers = {name: batch.column(name).to_numpy() for name in kinds}
-        columns = {**feature_columns(numbers, batch.num_rows), **context}
-        identity = self._identity(batch, numbers)
-        arrays = [
-            identity.get(field.name, None) if field.name in identity else _nullable(columns.get(field.name), batch.num_rows)
-            for field in self._schema
-        ]
-        made = pa.RecordBatch.from_arrays(
-            [array.cast(field.type) for array, field in zip(arrays, self._schema, strict=True)], schema=self._schema
-        )
-        self.count += batch.num_rows
-        self.present |= {
-            name for name in set(self._schema.names) - self.present if made.column(name).null_count < made.num_rows
-        }
-        return made
-
-    def _identity(self, batch: pa.RecordBatch, numbers: dict[str, Floats]) -> dict[str, pa.Array]:
-        rows, schema = batch.num_rows, self._schema
-        identity = {
-            column.name: pa.nulls(rows, schema.field(column.name).type) for column in COLUMNS if column.role == "identity"
-        }
-        identity["capture"] = pa.array([self._capture]).take(pa.array(np.zeros(rows, np.int32)))
-        identity["flow_id"] = pa.array(np.arange(self.count, self.count + rows))
-        moment = schema.field("start").type
-        texts = {name for name in (*ADDRESSES, *TEXTS) if name in batch.schema.names}
-        identity |= {name: batch.column(name) for name in texts}
-        identity |= {name: batch.column(name).cast(moment) for name in TIMES if name in batch.schema.names}
-        identity |= _integers(numbers)
-        if has_addresses(self._targets) and "protocol" in numbers:
-            identity["community_id"] = _completed_ids(batch, identity["community_id"])
-        return identity
-
-
-def _integers(numbers: dict[str, Floats]) -> dict[str, pa.Array]:
-    """Return the identity columns that are integers; ports are null for protocols without."""
-    nothing = np.full(len(next(iter(numbers.values()))), np.nan) if numbers else np.empty(0)
-    protocol = numbers.get("protocol", nothing)
-    known = np.where(protocol == OTHER_PROTOCOL, np.nan, protocol)
-    portless = ~np.isnan(protocol) & ~has_ports({"protocol": protocol})  # type: ignore[arg-type]
-    columns = {"protocol": known}
-    for name in ("src_port", "dst_port"):
-        columns[name] = np.where(portless, np.nan, numbers.get(name, nothing))
-    columns |= {name: numbers.get(name, nothing) for name in ("icmp_type", "icmp_code")}
-    return {name: pa.array(values, from_pandas=True).cast(pa.int32()) for name, values in columns.items()}
-
-
-def _completed_ids(batch: pa.RecordBatch, given: pa.Array) -> pa.Array:
-    """Return the Community IDs that the source gives, computed where it gives none and ports or types are known."""
-    if not given.null_count:
-        return given
-    computed = pa.array(community_ids(_shown(batch)), pa.string())
-    protocol = _number(batch, "protocol", np.nan)
-    ported = has_ports({"protocol": protocol})  # type: ignore[arg-type]
-    no_ports = np.isnan(_number(batch, "src_port", np.nan)) | np.isnan(_number(batch, "dst_port", np.nan))
-    no_type = np.isin(protocol, (1, 58)) & np.isnan(_number(batch, "icmp_type", np.nan))
-    unknown = np.isnan(protocol) | (protocol == OTHER_PROTOCOL) | (ported & no_ports) | no_type
-    return pc.coalesce(given, pc.if_else(pa.array(unknown), pa.scalar(None, pa.string()), computed))
-
-
-def _nullable(values: Floats | None, rows: int) -> pa.Array:
-    if values is None:
-        return pa.nulls(rows, pa.float32())
-    return pa.array(values.astype(np.float32), from_pandas=True)

@@ -10,6 +10,8 @@ NOT_MALFORMED = ("not_a_flow", "not_ip")
 """Reasons that say nothing against a file: rows of other kinds among its flows."""
 
 ENOUGH_TO_JUDGE = 20_000
+FEW = 3
+"""So many malformed rows are no reason to refuse a file that has good ones: the closing lines of some tools."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,9 @@ class Rejects:
             RecordError: More than the allowed share of its rows; before the end only once enough of them are known.
         """
         bad = sum(count for reason, count in self._of_file.items() if reason not in NOT_MALFORMED)
-        if not bad or bad <= self._share * self._rows_of_file or not (complete or bad > ENOUGH_TO_JUDGE):
+        others = sum(self._of_file[reason] for reason in NOT_MALFORMED)
+        tolerated = bad <= self._share * self._rows_of_file or (bad <= FEW and bad + others < self._rows_of_file)
+        if tolerated or not (complete or bad > ENOUGH_TO_JUDGE):
             return
         raise RecordError(
             "Too many rows of the file are malformed",

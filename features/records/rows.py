@@ -108,7 +108,10 @@ class _Rows:
             self._raw = {name: column.take(pa.array(self._kept)) for name, column in self._raw.items()}
 
     def _column(self, given: Given) -> pa.Array:
-        found = [self._raw[name] for name in given.sources(self._layout.header)]
+        return self._first_of(given.sources(self._layout.header))
+
+    def _first_of(self, names: list[str]) -> pa.Array:
+        found = [self._raw[name] for name in names]
         return pc.coalesce(*found) if len(found) > 1 else found[0]
 
     def _parse(self) -> None:
@@ -153,9 +156,9 @@ class _Rows:
         self._refuse(names.get(given.target, "bad_number"), cells.bad)
         values = np.where(np.isin(cells.values, given.unset), np.nan, cells.values) if given.unset else cells.values
         if given.minus:
-            less = numbers(self._raw[given.subtracted(self._layout.header)])
+            less = numbers(self._first_of(given.subtracted(self._layout.header)))
             self._refuse("bad_number", less.bad)
-            values = values - less.values
+            values = values - less.values * given.minus_factor
         self._numbers[given.target] = values if given.factor == 1 else values * given.factor
 
     def _add_more(self) -> None:
@@ -168,7 +171,9 @@ class _Rows:
                 continue
             negative = values < 0
             if negative.any():
-                self._refuse("negative_duration" if name == "duration_s" else "negative_number", negative & (name in CORE))
+                self._refuse(
+                    "negative_duration" if name == "duration_s" else "negative_number", negative & (name in CORE)
+                )
                 self._numbers[name] = np.where(negative, np.nan, values)
 
     def _finish_times(self) -> None:
@@ -225,7 +230,10 @@ class _Rows:
             **self._times,
             **self._numbers,
         }
-        return pa.RecordBatch.from_arrays([pa.array(columns[name]) for name in schema.names], schema=schema)
+        nothing = np.full(len(self._kept), np.nan)
+        return pa.RecordBatch.from_arrays(
+            [pa.array(columns.get(name, nothing)) for name in schema.names], schema=schema
+        )
 
 
 def _in_our_words(column: pa.Array, words: tuple[tuple[str, str], ...]) -> pa.Array:

@@ -7,12 +7,11 @@ packets of that side are known. TCP states such as S_RA are the flags of either 
 import numpy as np
 import pyarrow as pa
 
+from features.columns import ICMP, ICMPV6
 from features.records.adapter import Adapter, Floats, Given, Numbers, Records
-from features.records.derive import with_totals
 from features.records.sources.letters import has, only_tcp
 
 ETHERNET = 14
-FLAGS = r"^[FSRPAUEC]*_[FSRPAUEC]*$"
 
 
 def _side(column: pa.Array, side: int, letters: str) -> Floats:
@@ -27,15 +26,12 @@ def _is_pair(state: str) -> bool:
 
 
 def _more(records: Records) -> Numbers:
-    numbers = with_totals(records.numbers)
+    numbers = records.numbers
+    icmp = np.isin(numbers["protocol"], (ICMP, ICMPV6))
     made = {
-        f"{side}_bytes": np.maximum(numbers[f"{side}_bytes"] - ETHERNET * numbers[f"{side}_packets"], 0)
-        for side in ("fwd", "bwd")
-        if {f"{side}_bytes", f"{side}_packets"} <= numbers.keys()
+        "icmp_type": np.where(icmp, numbers["src_port"] % 256, np.nan),
+        "icmp_code": np.where(icmp, numbers["src_port"] // 256, np.nan),
     }
-    kind, code = (numbers[name] for name in ("src_port", "dst_port"))
-    icmp = np.isin(numbers["protocol"], (1, 58))
-    made |= {"icmp_type": np.where(icmp, kind % 256, np.nan), "icmp_code": np.full(len(code), np.nan)}
     state = records.raw.get("State")
     if state is None:
         return made
@@ -48,3 +44,28 @@ def _more(records: Records) -> Numbers:
         "bwd_reset_seen": _side(state, 1, "R"),
     }
     return made | {name: only_tcp(values, numbers["protocol"]) for name, values in facts.items()}
+
+
+ARGUS = Adapter(
+    name="argus",
+    needs=(("StartTime",), ("Dur",), ("SrcAddr",), ("DstAddr",), ("TotPkts",)),
+    given=(
+        Given("start", ("StartTime",)),
+        Given("duration_s", ("Dur",)),
+        Given("src_ip", ("SrcAddr",)),
+        Given("src_port", ("Sport",)),
+        Given("dst_ip", ("DstAddr",)),
+        Given("dst_port", ("Dport",)),
+        Given("protocol", ("Proto",)),
+        Given("packets", ("TotPkts",)),
+        Given("fwd_packets", ("SrcPkts",)),
+        Given("bwd_packets", ("DstPkts",)),
+        Given("bytes", ("TotBytes",), 1, ("TotPkts",), ETHERNET),
+        Given("fwd_bytes", ("SrcBytes",), 1, ("SrcPkts",), ETHERNET),
+        Given("fwd_payload_bytes", ("SAppBytes",)),
+        Given("bwd_payload_bytes", ("DAppBytes",)),
+    ),
+    raw=("State",),
+    more=_more,
+    gives=("icmp_type", "icmp_code", "syn_seen", "syn_ack_seen", "handshake_seen", "fwd_reset_seen", "bwd_reset_seen"),
+)

@@ -100,17 +100,17 @@ CICFLOWMETER = Adapter(
         Given("icmp_code", ("ICMP Code",), unset=(-1.0,)),
         Given("fwd_packets", ("Total Fwd Packets", "Tot Fwd Pkts", "Total Fwd Packet")),
         Given("bwd_packets", ("Total Backward Packets", "Tot Bwd Pkts", "Total Bwd packets")),
-        Given(
-            "fwd_payload_bytes", ("Total Length of Fwd Packets", "TotLen Fwd Pkts", "Total Length of Fwd Packet")
-        ),
-        Given(
-            "bwd_payload_bytes", ("Total Length of Bwd Packets", "TotLen Bwd Pkts", "Total Length of Bwd Packet")
-        ),
+        Given("fwd_payload_bytes", ("Total Length of Fwd Packets", "TotLen Fwd Pkts", "Total Length of Fwd Packet")),
+        Given("bwd_payload_bytes", ("Total Length of Bwd Packets", "TotLen Bwd Pkts", "Total Length of Bwd Packet")),
         Given("fwd_header_bytes", ("Fwd Header Length", "Fwd Header Len")),
         Given("bwd_header_bytes", ("Bwd Header Length", "Bwd Header Len")),
         Given("fwd_data_packets", ("Fwd Act Data Pkts", "act_data_pkt_fwd")),
-        Given("fwd_window_first", ("FWD Init Win Bytes", "Init Fwd Win Byts", "Init_Win_bytes_forward"), unset=NO_WINDOW),
-        Given("bwd_window_first", ("Bwd Init Win Bytes", "Init Bwd Win Byts", "Init_Win_bytes_backward"), unset=NO_WINDOW),
+        Given(
+            "fwd_window_first", ("FWD Init Win Bytes", "Init Fwd Win Byts", "Init_Win_bytes_forward"), unset=NO_WINDOW
+        ),
+        Given(
+            "bwd_window_first", ("Bwd Init Win Bytes", "Init Bwd Win Byts", "Init_Win_bytes_backward"), unset=NO_WINDOW
+        ),
         Given("syn_packets", ("SYN Flag Count", "SYN Flag Cnt")),
         Given("fwd_rst_packets", ("Fwd RST Flags",)),
         Given("bwd_rst_packets", ("Bwd RST Flags",)),

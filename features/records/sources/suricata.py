@@ -27,15 +27,9 @@ def _is_flow(raw: Mapping[str, pa.Array]) -> npt.NDArray[np.bool_]:
 
 
 def _more(records: Records) -> Numbers:
-    numbers = records.numbers
-    made = {
-        f"{side}_bytes": np.maximum(numbers[f"{side}_bytes"] - ETHERNET * numbers[f"{side}_packets"], 0)
-        for side in ("fwd", "bwd")
-        if f"{side}_bytes" in numbers and f"{side}_packets" in numbers
-    }
     forward, backward = (records.raw.get(f"tcp|tcp_flags_{side}") for side in ("ts", "tc"))
     if forward is None or backward is None:
-        return made
+        return {}
     facts = {
         "syn_seen": bit(forward, SYN),
         "syn_ack_seen": bit(backward, ACK_AND_SYN),
@@ -43,7 +37,7 @@ def _more(records: Records) -> Numbers:
         "fwd_reset_seen": bit(forward, RST),
         "bwd_reset_seen": bit(backward, RST),
     }
-    return made | {name: only_tcp(values, numbers["protocol"]) for name, values in facts.items()}
+    return {name: only_tcp(values, records.numbers["protocol"]) for name, values in facts.items()}
 
 
 SURICATA_EVE = Adapter(
@@ -63,8 +57,10 @@ SURICATA_EVE = Adapter(
         Given("end_reason", ("flow|reason",), words=REASONS),
         Given("fwd_packets", ("flow|pkts_toserver", "netflow|pkts")),
         Given("bwd_packets", ("flow|pkts_toclient",)),
-        Given("fwd_bytes", ("flow|bytes_toserver", "netflow|bytes")),
-        Given("bwd_bytes", ("flow|bytes_toclient",)),
+        Given(
+            "fwd_bytes", ("flow|bytes_toserver", "netflow|bytes"), 1, ("flow|pkts_toserver", "netflow|pkts"), ETHERNET
+        ),
+        Given("bwd_bytes", ("flow|bytes_toclient",), 1, ("flow|pkts_toclient",), ETHERNET),
     ),
     raw=("event_type", "tcp|tcp_flags_ts", "tcp|tcp_flags_tc"),
     nulls=(),

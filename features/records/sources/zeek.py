@@ -65,7 +65,7 @@ def _fact(records: Records, letter: str, states: tuple[str, ...]) -> Floats:
 
 def _acknowledged(history: str) -> bool:
     """Return whether the originator sent an ACK, data or FIN behind the responder's SYN-ACK."""
-    return "h" in history and any(letter in history.partition("h")[2] for letter in "ADF") or _out_of_order(history)
+    return ("h" in history and any(letter in history.partition("h")[2] for letter in "ADF")) or _out_of_order(history)
 
 
 def _out_of_order(history: str) -> bool:

@@ -1,0 +1,233 @@
+"""The fields of a flow that both know: whether they agree and, where they do not, by which rule of theirs.
+
+Asked only of flows that agree in packets and bytes. A rule is named only if it gives their value from the frames.
+"""
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from benchmarks.agreement.flows import Flow
+from benchmarks.agreement.frames import TCP, End, Frame, locate
+from benchmarks.agreement.joining import Pair
+from features.flow_record import NEVER, TCP_FLAGS
+
+SECOND, MILLISECOND = 1_000_000_000, 1_000_000
+SYN, FIN, RST = 2, 1, 4
+RESTART = 32
+"""Packets after which ndpiReader forgets the times of the last ones (max_num_packets_per_flow)."""
+
+HANDSHAKES = {
+    "established": {"S1", "S2", "S3", "SF", "RSTO", "RSTR"},
+    "unanswered": {"S0", "SH"},
+    "refused": {"REJ"},
+    "other": {"OTH", "RSTRH", "RSTOS0", "SHR"},
+}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """One field of one flow.
+
+    Attributes:
+        name: Of the field.
+        agrees: Our value is theirs.
+        rule: Rule of theirs that gives their value where it is not ours; empty if none does.
+    """
+
+    name: str
+    agrees: bool
+    rule: str = ""
+
+
+def compare(pair: Pair, flow: Flow, frames: Sequence[Frame], tool: str) -> Iterator[Comparison]:
+    """Yield the comparisons of a pair that agrees in packets and bytes."""
+    yield from {"nDPI": _ndpi, "Zeek": _zeek}[tool](pair, flow, frames)
+
+
+def _ndpi(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> Iterator[Comparison]:
+    details = pair.theirs.details
+    yield _direction(pair, flow)
+    yield Comparison("duration", *_ndpi_duration(str(details["duration_s"]), flow, frames))
+    shares = [
+        f"{100 * payload / (size + 1):.0f}" for payload, size in zip(_payload(pair, flow), pair.theirs.bytes, strict=True)
+    ]
+    yield Comparison("payload share", "/".join(shares) == details["payload_share"])
+    if "lengths" in details:
+        yield Comparison("lengths", *_ndpi_lengths(pair, flow, frames))
+        yield Comparison("gaps", *_ndpi_gaps(pair, flow, frames))
+
+
+def _direction(pair: Pair, flow: Flow) -> Comparison:
+    """Compare who sent first; we turn a flow round that begins with a SYN-ACK, Zeek turns more."""
+    if flow.src == pair.sender:
+        return Comparison("direction", agrees=True)
+    if flow.row["first_length"][0] < 0:
+        return Comparison("direction", False, "ours: the first packet is a SYN-ACK, so its sender is the server")
+    flipped = "^" in (pair.theirs.details.get("history") or "")
+    return Comparison("direction", False, "theirs: turned round by the server's port (likely_server_ports)" if flipped else "")
+
+
+def _payload(pair: Pair, flow: Flow) -> tuple[int, int]:
+    ours, theirs = flow.side(pair.sender or flow.src)
+    return int(flow.row["payload_bytes"][ours]), int(flow.row["payload_bytes"][theirs])
+
+
+def _ndpi_duration(text: str, flow: Flow, frames: Sequence[Frame]) -> tuple[bool, str]:
+    """Compare to their hundredth of a second; their clock is that of the capture in milliseconds and never runs back."""
+    theirs = 0.0 if text.startswith("<") else float(text)
+    ours = (int(flow.row["last_ns"]) // MILLISECOND - int(flow.row["first_ns"]) // MILLISECOND) / 1000
+    if abs(theirs - ours) < 0.0101:
+        return True, ""
+    clock = np.maximum.accumulate([frame.time_ns // MILLISECOND for frame in frames])
+    forced = float(clock[flow.frames[-1]] - clock[flow.frames[0]]) / 1000
+    return False, "theirs: the capture's clock never runs back" if abs(theirs - forced) < 0.0101 else ""
+
+
+def _ndpi_lengths(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> tuple[bool, str]:
+    """Compare least, mean, most and deviation of both directions, shifted by what the frames add to each datagram."""
+    told = numbers(pair.theirs.details["lengths"])
+    padded = False
+    for way, side in enumerate(flow.side(pair.sender or flow.src)):
+        mine = [index for index, forward in zip(flow.frames, flow.forward, strict=True) if forward == (side == 0)]
+        added = {len(frames[index].data) - frames[index].length for index in mine}
+        if not mine:
+            continue
+        padded = padded or len(added) > 1
+        ours = statistics(
+            flow.row["length_min"][side], flow.row["length_max"][side],
+            (float(flow.row["bytes"][side]), float(flow.row["length_sq"][side])), len(mine),
+        )
+        shift = min(added)
+        if not close(told[way], (ours[0] + shift, ours[1] + shift, ours[2] + shift, ours[3]), 1):
+            sizes = np.array([len(frames[index].data) for index in mine], dtype=float)
+            same = close(told[way], (sizes.min(), sizes.mean(), sizes.max(), sizes.std()), 1)
+            return False, "theirs: frame bytes, with padding and trailers" if same and padded else ""
+    return True, ""
+
+
+def _ndpi_gaps(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> tuple[bool, str]:
+    """Compare least, mean, most and deviation of the gaps of both directions, to a millisecond."""
+    told = numbers(pair.theirs.details["gaps_ms"])
+    sides = flow.side(pair.sender or flow.src)
+    agrees = []
+    for way, side in enumerate(sides):
+        count = int(flow.row["packets"][side]) - 1
+        totals = (float(flow.row["gap_sum"][side]), float(flow.row["gap_sq"][side]))
+        ours = statistics(flow.row["gap_min"][side], flow.row["gap_max"][side], totals, count)
+        agrees.append(close(told[way], tuple(value / MILLISECOND for value in ours) if count > 0 else (0.0,) * 4, 1))
+    if all(agrees):
+        return True, ""
+    lists = ndpi_gaps(flow, frames, sides)
+    values = [np.array(gaps or [0.0], dtype=float) for gaps in lists]
+    same = all(close(told[way], (v.min(), v.mean(), v.max(), v.std()), 1) for way, v in enumerate(values))
+    restarts = sum(flow.packets(flow.src)) > RESTART
+    rule = "forgets the time every 32 packets" if restarts else "leaves out SYN, FIN and RST of the answering side"
+    return False, f"theirs: {rule}" if same else ""
+
+
+def ndpi_gaps(flow: Flow, frames: Sequence[Frame], sides: tuple[int, int]) -> tuple[list[int], list[int]]:
+    """Return the gaps in milliseconds that ndpiReader adds up, a list a direction, the first side's first."""
+    gaps: tuple[list[int], list[int]] = ([], [])
+    last: list[int | None] = [None, None]
+    for place, (index, forward) in enumerate(zip(flow.frames, flow.forward, strict=True), 1):
+        way, frame = sides.index(0 if forward else 1), frames[index]
+        time_us = frame.time_ns // 1000
+        before = last[way]
+        if before is not None and (time_us >= before if way == 0 else not frame.flags & (SYN | FIN | RST)):
+            gaps[way].append((time_us - before) // 1000)
+        last[way] = time_us
+        if place % RESTART == 0:
+            last = [None, None]
+    return gaps
+
+
+def numbers(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return both directions' numbers of an nDPI statistic: "1/2 3/4" is ((1, 3), (2, 4))."""
+    pairs = [part.split("/") for part in text.split()]
+    return tuple(float(one) for one, _ in pairs), tuple(float(other) for _, other in pairs)
+
+
+def statistics(least: int, most: int, totals: tuple[float, float], count: int) -> tuple[float, float, float, float]:
+    """Return least, mean, most and deviation, given the sum and the sum of squares."""
+    mean = totals[0] / count if count > 0 else 0.0
+    deviation = math.sqrt(max(totals[1] / count - mean * mean, 0.0)) if count > 0 else 0.0
+    return float(least), mean, float(most), deviation
+
+
+def close(told: Sequence[float], ours: Sequence[float], tolerance: float) -> bool:
+    """Tell whether numbers that were told without decimals are ours."""
+    return all(abs(one - other) <= tolerance for one, other in zip(told, ours, strict=True))
+
+
+def _zeek(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> Iterator[Comparison]:
+    details = pair.theirs.details
+    yield _direction(pair, flow)
+    if details.get("duration"):
+        yield Comparison("duration", *_zeek_duration(float(details["duration"]), flow, frames))
+        told = tuple(int(details[name] or 0) for name in ("orig_bytes", "resp_bytes"))
+        yield Comparison("payload bytes", *_zeek_payload(told, pair, flow, frames))
+    if flow.key.protocol == TCP:
+        group = next((name for name, states in HANDSHAKES.items() if details["conn_state"] in states), "")
+        yield Comparison("handshake", handshake(flow) == group, _state_rule(details, flow))
+
+
+def _state_rule(details: dict[str, str | None], flow: Flow) -> str:
+    history = details["history"] or ""
+    if "^" in history or flow.row["first_length"][0] < 0:
+        return "theirs: the connection was turned round"
+    return ""
+
+
+def handshake(flow: Flow) -> str:
+    """Return what became of the handshake, in the words of HANDSHAKES."""
+    row = flow.row
+    resets = int(row["flags"][1][TCP_FLAGS.index("rst")])
+    if row["established"]:
+        return "established"
+    if row["syn_ns"] != NEVER and row["packets"][1] == 0:
+        return "unanswered"
+    return "refused" if row["syn_ns"] != NEVER and row["syn_ack_ns"] == NEVER and resets else "other"
+
+
+def _zeek_duration(theirs: float, flow: Flow, frames: Sequence[Frame]) -> tuple[bool, str]:
+    """Compare to a microsecond; Zeek's time stands still once both sides have sent FIN or RST."""
+    if abs(theirs - (int(flow.row["last_ns"]) - int(flow.row["first_ns"])) / SECOND) < 2e-6:
+        return True, ""
+    closed: set[bool] = set()
+    for index, forward in zip(flow.frames, flow.forward, strict=True):
+        if frames[index].flags & (FIN | RST):
+            closed.add(forward)
+        if len(closed) == 2:
+            until = (frames[index].time_ns - int(flow.row["first_ns"])) / SECOND
+            return False, "theirs: ends with the second FIN or RST" if abs(theirs - until) < 2e-6 else ""
+    return False, ""
+
+
+def _zeek_payload(told: tuple[int, ...], pair: Pair, flow: Flow, frames: Sequence[Frame]) -> tuple[bool, str]:
+    if told == _payload(pair, flow):
+        return True, ""
+    sender = pair.sender or flow.src
+    other = next(end for end in (flow.key.low, flow.key.high) if end != sender or flow.key.low == flow.key.high)
+    spans = sequence_spans(flow, frames, sender, other) if flow.key.protocol == TCP else (-1, -1)
+    return False, "theirs: from sequence numbers, lost data counted, repeated data not" if told == spans else ""
+
+
+def sequence_spans(flow: Flow, frames: Sequence[Frame], sender: End, other: End) -> tuple[int, ...]:
+    """Return how far each direction's sequence numbers go beyond its first, without SYN and FIN."""
+    first: list[int | None] = [None, None]
+    span = [0, 0]
+    for seen in locate([frames[index] for index in flow.frames], TCP, sender, other):
+        data, at = frames[flow.frames[seen.index]].data, seen.transport
+        flags, header = data[at + 13], (data[at + 12] >> 4) * 4
+        start = int.from_bytes(data[at + 4 : at + 8]) + (1 if flags & SYN else 0)
+        base = first[seen.way] = start if (known := first[seen.way]) is None else known
+        payload = seen.length - (at - seen.at) - header
+        reach = ((start - base + (1 << 31)) % (1 << 32)) - (1 << 31) + payload
+        span[seen.way] = max(span[seen.way], reach)
+    return tuple(span)
+
+
+Compare = Callable[[Pair, Flow, Sequence[Frame]], Iterator[Comparison]]

@@ -1,0 +1,192 @@
+"""Which tool wrote a record file: told by its content, never by its name."""
+
+import csv
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from features.errors import RecordError
+from features.records.adapter import ADDRESSES, TEXTS, TIMES, Adapter
+from features.records.byte_stream import read_sample
+from features.records.cells import addresses
+from features.records.layout import JSON_LINES, PARQUET, SEPARATED, Layout
+from features.records.mapping import read_mapping
+from features.records.settings import RecordSettings
+from features.records.sources.known import ADAPTERS
+
+DELIMITERS = ("\t", ",", ";", "|", " ")
+BOM = "\ufeff"
+NFCAPD_MAGICS = (b"\x0c\xa5", b"\xa5\x0c")
+LISTINGS = ("Date first seen", "Date flow start")
+JSON_TEXTS = (*ADDRESSES, *TEXTS, *TIMES, "protocol", "")
+VOLUMES = ("packets", "bytes")
+"""Ends of targets that a JSON column must be seen to have before the file is taken to give them."""
+
+
+def detect(path: Path, settings: RecordSettings = RecordSettings()) -> Layout:
+    """Return how a record file is written; its `adapter` says by what tool.
+
+    Raises:
+        RecordError: The file is missing, empty, damaged, or of no kind known here.
+        ConfigError: The mapping file of the settings is wrong.
+    """
+    mapped = read_mapping(settings.mapping) if settings.mapping else None
+    adapters = (mapped.adapter,) if mapped else ADAPTERS
+    delimiters = (mapped.delimiter,) if mapped and mapped.delimiter else DELIMITERS
+    sample = read_sample(path)
+    if sample.startswith(b"PAR1"):
+        return _parquet(path, adapters)
+    text = _text(path, sample)
+    lines = text.splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    if first.lstrip().startswith("#"):
+        found = _zeek(path, lines, adapters)
+    elif first.lstrip().startswith("{"):
+        found = _json(lines, adapters)
+    else:
+        found = _with_header(lines, adapters, delimiters) or _without_header(lines, adapters, delimiters)
+    if found is None:
+        raise _unknown(path, first, adapters)
+    return found
+
+
+def _unknown(path: Path, first: str, adapters: tuple[Adapter, ...]) -> RecordError:
+    if first.startswith(LISTINGS):
+        return RecordError(
+            "A listing of nfdump for people", str(path), "nfdump's CSV", first[:80], "nfdump -r FILE -q -o csv"
+        )
+    known = ", ".join(adapter.name for adapter in adapters)
+    return RecordError(
+        "No flow records of a known kind",
+        str(path),
+        f"columns of one of: {known}",
+        f"first line {first[:200]!r}",
+        "name the columns in a mapping file (docs/flow-records.md)",
+    )
+
+
+def _text(path: Path, sample: bytes) -> str:
+    if sample.startswith(NFCAPD_MAGICS):
+        raise RecordError(
+            "A binary file of nfcapd",
+            str(path),
+            "nfdump's CSV",
+            "nfcapd",
+            f"nfdump -r {path.name} -q -o csv > flows.csv",
+        )
+    if b"\0" in sample:
+        raise RecordError("The file is no text", str(path), "flow records as UTF-8 text or Parquet", "bytes of value 0")
+    return sample.decode("utf-8", errors="replace").removeprefix(BOM)
+
+
+def _parquet(path: Path, adapters: tuple[Adapter, ...]) -> Layout:
+    try:
+        names = tuple(pq.ParquetFile(path).schema_arrow.names)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise RecordError("The Parquet file cannot be read", str(path), "an undamaged file", str(error)) from error
+    adapter = next((adapter for adapter in adapters if adapter.fits(frozenset(names))), None)
+    if adapter is None:
+        raise _unknown(path, ", ".join(names), adapters)
+    return Layout(adapter, PARQUET, names)
+
+
+def _zeek(path: Path, lines: list[str], adapters: tuple[Adapter, ...]) -> Layout | None:
+    """Read the header of a Zeek log: what separates, the fields, and how unset and empty cells look."""
+    header = []
+    for line in lines:
+        if line.strip() and not line.lstrip().startswith("#"):
+            break
+        header.append(line)
+    separator = "\t"
+    entries: dict[str, str] = {}
+    for line in header:
+        plain = line.lstrip()
+        if plain.startswith("#separator"):
+            separator = plain.split(" ", 1)[1].strip().encode().decode("unicode_escape")
+        key, _, value = plain.partition(separator)
+        entries[key] = value
+    columns = tuple(entries.get("#fields", "").split(separator))
+    adapter = next((adapter for adapter in adapters if adapter.fits(frozenset(columns))), None)
+    if "#fields" in entries and adapter is None:
+        name = entries.get("#path", "other")
+        raise RecordError("A Zeek log, but not of connections", str(path), "conn.log", f"{name}: {', '.join(columns)}")
+    if adapter is None:
+        return None
+    nulls = (entries.get("#unset_field", "-"), entries.get("#empty_field", "(empty)"), "")
+    return Layout(adapter, SEPARATED, columns, separator, False, len(header), True, nulls)
+
+
+def _json(lines: list[str], adapters: tuple[Adapter, ...]) -> Layout | None:
+    """Look at the objects of the sample: their keys tell the adapter, their values the type of each column."""
+    kinds: dict[str, pa.DataType] = {}
+    for record in _objects(lines):
+        for name, value in _flat(record):
+            if value is not None and name not in kinds:
+                kinds[name] = pa.string() if isinstance(value, str) else pa.float64()
+    adapter = next((adapter for adapter in adapters if adapter.fits(frozenset(kinds))), None)
+    if adapter is None:
+        return None
+    types = {}
+    for name, target in adapter.named().items():
+        if name in kinds:
+            types[name] = kinds[name]
+        elif not target.endswith(VOLUMES):
+            types[name] = pa.string() if target in JSON_TEXTS else pa.float64()
+    return Layout(adapter, JSON_LINES, tuple(types), nulls=("", *adapter.nulls), types=types)
+
+
+def _objects(lines: list[str]) -> Iterator[dict[str, object]]:
+    for line in lines:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(record, dict):
+            yield record
+
+
+def _flat(record: dict[str, object]) -> Iterator[tuple[str, object]]:
+    for key, value in record.items():
+        if isinstance(value, dict):
+            yield from ((f"{key}|{inner}", nested) for inner, nested in value.items())
+        else:
+            yield key, value
+
+
+def _with_header(lines: list[str], adapters: tuple[Adapter, ...], delimiters: tuple[str, ...]) -> Layout | None:
+    skip = next((number for number, line in enumerate(lines, 1) if line.strip()), 0)
+    if not skip:
+        return None
+    for delimiter in delimiters:
+        columns = _distinct(_cells(lines[skip - 1], delimiter))
+        for adapter in adapters:
+            if adapter.fits(frozenset(columns)):
+                return Layout(adapter, SEPARATED, columns, delimiter, skip=skip, nulls=("", *adapter.nulls))
+    return None
+
+
+def _cells(line: str, delimiter: str) -> list[str]:
+    return [cell.strip() for cell in next(csv.reader([line], delimiter=delimiter), [])]
+
+
+def _distinct(names: list[str]) -> tuple[str, ...]:
+    """Return names with a number behind those that came before: one name of CICIDS2017's header comes twice."""
+    return tuple(f"{name}.{names[:at].count(name)}" if name in names[:at] else name for at, name in enumerate(names))
+
+
+def _without_header(lines: list[str], adapters: tuple[Adapter, ...], delimiters: tuple[str, ...]) -> Layout | None:
+    """Take a file without header for one of an adapter's that has as many columns, and addresses where they belong."""
+    for delimiter in delimiters:
+        rows = [_cells(line, delimiter) for line in lines[:20]]
+        for adapter in adapters:
+            columns = adapter.nominal_columns
+            source = next((given.columns[0] for given in adapter.given if given.target == "src_ip"), "")
+            if not columns or source not in columns or any(len(row) != len(columns) for row in rows[:1]):
+                continue
+            found = [row[columns.index(source)] for row in rows if len(row) == len(columns)]
+            if not addresses(pa.array(found)).bad.all():
+                return Layout(adapter, SEPARATED, columns, delimiter, nulls=("", *adapter.nulls))
+    return None

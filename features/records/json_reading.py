@@ -1,0 +1,118 @@
+"""Blocks of JSON lines to Arrow columns; a line that is no object of the right types is a bad row, not the end."""
+
+import json
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.json
+
+from features.records.batch import Batch, unreadable
+from features.records.byte_stream import Block
+from features.records.cells import Mask
+from features.records.layout import Layout
+from features.records.rejects import Rejects
+
+
+def read_json_lines(path: Path, block: Block, layout: Layout, rejects: Rejects) -> Batch | None:
+    """Return the rows of a block, None when it has none."""
+    try:
+        table, numbers = _parsed(block.text, layout), None
+    except pa.ArrowInvalid:
+        good, numbers, bad = _sorted_out(block, layout)
+        rejects.saw(len(bad))
+        rejects.add("bad_json", bad)
+        try:
+            table = _parsed(b"\n".join(good), layout) if good else None
+        except pa.ArrowInvalid as error:
+            raise unreadable(path, block, str(error)) from error
+    if table is None or not table.num_rows:
+        return None
+    rejects.saw(table.num_rows)
+    columns = {}
+    for name in layout.adapter.sources(layout.header):
+        column = _nested(table, name.split("|"))
+        columns[name] = _without_nulls(column, layout.nulls) if pa.types.is_string(column.type) else column
+    find = partial(_of_numbers, block if numbers is None else numbers)
+    return Batch(columns, find)
+
+
+def _of_numbers(source: Block | list[int], mask: Mask) -> list[int]:
+    if not mask.any():
+        return []
+    numbers = source.line_numbers() if isinstance(source, Block) else source
+    return [numbers[row] for row in np.flatnonzero(mask).tolist()]
+
+
+def _without_nulls(column: pa.Array, nulls: tuple[str, ...]) -> pa.Array:
+    return pc.if_else(pc.is_in(column, pa.array(nulls, pa.string())), pa.scalar(None, pa.string()), column)
+
+
+def _parsed(text: bytes, layout: Layout) -> pa.Table:
+    """Parse JSON objects one a line, the layout's columns only; a column that no object has is null."""
+    return pa.json.read_json(
+        pa.BufferReader(text),
+        pa.json.ReadOptions(use_threads=False, block_size=min(len(text) + 1, 2**31 - 1)),
+        pa.json.ParseOptions(
+            explicit_schema=json_schema(layout.types), newlines_in_values=False, unexpected_field_behavior="ignore"
+        ),
+    )
+
+
+def json_schema(types: Mapping[str, pa.DataType]) -> pa.Schema:
+    """Return the schema of columns whose names join the keys of nested objects with |."""
+    nested: dict[str, dict[str, pa.DataType]] = {}
+    flat: list[tuple[str, pa.DataType]] = []
+    for name, kind in types.items():
+        outer, _, inner = name.partition("|")
+        if inner:
+            nested.setdefault(outer, {})[inner] = kind
+        else:
+            flat.append((name, kind))
+    return pa.schema(flat + [(outer, pa.struct(list(inner.items()))) for outer, inner in nested.items()])
+
+
+def _nested(table: pa.Table, keys: list[str]) -> pa.Array:
+    column = table.column(keys[0]).combine_chunks()
+    return pc.struct_field(column, keys[1]) if len(keys) > 1 else column
+
+
+def _sorted_out(block: Block, layout: Layout) -> tuple[list[bytes], list[int], list[int]]:
+    """Return the good lines of a block, their numbers, and the numbers of the bad ones."""
+    good: list[bytes] = []
+    numbers: list[int] = []
+    bad: list[int] = []
+    for number, line in enumerate(block.text.split(b"\n"), block.first_line):
+        if not line.strip():
+            continue
+        if _is_good(line, layout):
+            good.append(line)
+            numbers.append(number)
+        else:
+            bad.append(number)
+    return good, numbers, bad
+
+
+def _is_good(line: bytes, layout: Layout) -> bool:
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(record, dict) and all(_has_type(record, name, kind) for name, kind in layout.types.items())
+
+
+def _has_type(record: dict[str, object], name: str, kind: pa.DataType) -> bool:
+    outer, _, inner = name.partition("|")
+    value = record.get(outer)
+    if inner:
+        if value is not None and not isinstance(value, dict):
+            return False
+        value = None if value is None else value.get(inner)
+    if value is None:
+        return True
+    if pa.types.is_string(kind):
+        return isinstance(value, str)
+    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -1,0 +1,91 @@
+"""Mapping files: an adapter for a source of your own, as YAML.
+
+name: firewall
+delimiter: ";"              # for text that is not separated by commas; CSV only
+nulls: ["n/a"]              # texts that stand for no value, beside the empty one
+columns:
+  start: {column: time, unit: ms}
+  src_ip: client
+  fwd_bytes: {column: sent, unit: KiB}
+  bwd_packets: {column: total, minus: sent_packets}
+"""
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from features.errors import ConfigError
+from features.records.adapter import Adapter, Given
+
+UNITS = {
+    "s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "min": 60.0, "h": 3600.0,
+    "B": 1.0, "kB": 1e3, "KiB": 1024.0, "MB": 1e6, "MiB": 1024.0**2, "bit": 0.125,
+}  # fmt: skip
+KEYS = ("name", "columns", "nulls", "delimiter")
+COLUMN_KEYS = ("column", "unit", "minus", "unset", "month_first")
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """A mapping file: its adapter, and the delimiter of its text."""
+
+    adapter: Adapter
+    delimiter: str
+
+
+def read_mapping(path: Path) -> Mapped:
+    """Read a mapping file.
+
+    Raises:
+        ConfigError: It cannot be read, has an unknown key, target or unit (the nearest is named), or maps nothing.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ConfigError(
+            "The mapping file cannot be read", str(path), "YAML with a part `columns`", str(error)
+        ) from error
+    if not isinstance(content, dict) or not isinstance(content.get("columns"), dict) or not content["columns"]:
+        raise ConfigError("The mapping file maps nothing", str(path), "a part `columns`: target to source column")
+    _check_keys(content, KEYS, str(path))
+    given = tuple(_given(str(target), entry, f"{path}, {target}") for target, entry in content["columns"].items())
+    adapter = Adapter(
+        name=str(content.get("name", path.stem)),
+        needs=tuple((column,) for entry in given for column in entry.columns),
+        given=given,
+        nulls=tuple(str(text) for text in content.get("nulls", ("-", "NaN", "nan", "null"))),
+    )
+    return Mapped(adapter, str(content.get("delimiter", "")))
+
+
+def _given(target: str, entry: str | dict[str, Any], where: str) -> Given:
+    settings = entry if isinstance(entry, dict) else {"column": str(entry)}
+    _check_keys(settings, COLUMN_KEYS, where)
+    if "column" not in settings:
+        raise ConfigError("A mapped column has no source", where, "column: NAME")
+    unit = str(settings.get("unit", ""))
+    if unit and unit not in UNITS:
+        raise ConfigError("No such unit", where, ", ".join(UNITS), unit)
+    try:
+        return Given(
+            target,
+            (str(settings["column"]),),
+            UNITS.get(unit, 1.0),
+            (str(settings["minus"]),) if "minus" in settings else (),
+            unset=tuple(float(value) for value in settings.get("unset", ())),
+            month_first=bool(settings.get("month_first", False)),
+        )
+    except ConfigError as error:
+        raise ConfigError(error.what, where, error.expected, error.received) from error
+
+
+def _check_keys(found: Mapping[str, object], known: Iterable[str], where: str) -> None:
+    for key in found:
+        if key not in known:
+            near = difflib.get_close_matches(str(key), list(known), 1)
+            expected = f"nearest: {near[0]}" if near else ", ".join(known)
+            raise ConfigError("An unknown key in the mapping file", where, expected, str(key))

@@ -1,0 +1,55 @@
+"""What a row of targets shows to its neighbours and to the Community ID: the few fields of FLOW that both read."""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from features.flow_record import FLOW, NEVER
+from features.records.adapter import TIMES, Floats
+from features.records.cells import OTHER_PROTOCOL
+
+RESERVED_PROTOCOL = 255
+SHOWN = np.dtype(
+    [
+        (name, FLOW[name])
+        for name in (
+            *("src", "dst", "src_port", "dst_port", "protocol", "ip_version", "icmp_type", "icmp_code"),
+            *("first_ns", "last_ns", "packets", "bytes", "payload_bytes", "established", "syn_ns"),
+        )
+    ]
+)
+"""What of FLOW the neighbours and the Community ID need."""
+
+
+def number_or(batch: pa.RecordBatch, name: str, otherwise: float) -> Floats:
+    """Return a number of every row, and something else where it has none."""
+    if name not in batch.schema.names:
+        return np.full(batch.num_rows, otherwise)
+    values = batch.column(name).to_numpy()
+    return np.where(np.isnan(values), otherwise, values)
+
+
+def shown_fields(batch: pa.RecordBatch) -> npt.NDArray[np.void]:
+    """Return what of each row its neighbours and its Community ID see, rows of SHOWN.
+
+    Where it is unknown whether an answer came, one is taken to have come.
+    """
+    shown = np.zeros(batch.num_rows, SHOWN)
+    for side in ("src", "dst"):
+        packed = batch.column(side)
+        start = 16 * packed.offset
+        data = np.frombuffer(packed.buffers()[1], np.uint8)[start : start + 16 * batch.num_rows]
+        shown[side] = data.reshape(-1, 16)
+        shown[f"{side}_port"] = number_or(batch, f"{side}_port", 0)
+    shown["ip_version"] = batch.column("version").to_numpy()
+    protocol = number_or(batch, "protocol", RESERVED_PROTOCOL)
+    shown["protocol"] = np.where(protocol == OTHER_PROTOCOL, RESERVED_PROTOCOL, protocol)
+    for name in ("icmp_type", "icmp_code"):
+        shown[name] = number_or(batch, name, 0)
+    shown["first_ns"], shown["last_ns"] = (batch.column(name).to_numpy() for name in TIMES)
+    for name, otherwise in (("packets", 1), ("bytes", 0), ("payload_bytes", 0)):
+        for side, words in enumerate(("fwd", "bwd")):
+            shown[name][:, side] = number_or(batch, f"{words}_{name}", otherwise)
+    shown["established"] = number_or(batch, "handshake_seen", 1) == 1
+    shown["syn_ns"] = np.where(number_or(batch, "syn_seen", 0) == 1, 0, NEVER)
+    return shown

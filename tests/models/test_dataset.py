@@ -1,0 +1,119 @@
+"""Labelled tables become matrices, and what cannot be one is refused by name."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.errors import LabelError, SchemaError
+from models.dataset import TagDataset, feature_matrix, read_dataset
+
+TAGS = ("scan", "flood")
+
+
+def written(path: Path, **columns: Any) -> Path:
+    pq.write_table(
+        pa.table({"tags": pa.array([["flood"], [], ["flood", "scan"]], pa.list_(pa.string())), **columns}), path
+    )
+    return path
+
+
+def test_null_becomes_nan_and_tags_become_columns(tmp_path: Path) -> None:
+    """Integers, floats and booleans with nulls are read as float32, null as NaN, tags in the order asked for."""
+    path = written(
+        tmp_path / "a.parquet",
+        other=["x", "y", "z"],
+        count=pa.array([1, None, 2**40], pa.int64()),
+        rate=pa.array([0.5, 1.5, None], pa.float64()),
+        flag=pa.array([True, None, False]),
+    )
+    dataset = read_dataset([path], ("rate", "count", "flag"), TAGS)
+    expected = [[0.5, 1, 1], [1.5, np.nan, np.nan], [np.nan, 2**40, 0]]
+    np.testing.assert_array_equal(dataset.features, np.array(expected, np.float32))
+    np.testing.assert_array_equal(dataset.tags, [[0, 1], [0, 0], [1, 1]])
+    assert (dataset.features.dtype, dataset.tags.dtype) == (np.float32, np.uint8)
+    assert dataset.attack.tolist() == [True, False, True]
+
+
+def test_several_tables_are_read_in_order(tmp_path: Path) -> None:
+    """Tables follow each other as they are given, also across many batches."""
+    rows = 40_000
+    lists = pa.array([[] if i % 2 else ["scan"] for i in range(rows)], pa.list_(pa.string()))
+    long = tmp_path / "long.parquet"
+    pq.write_table(pa.table({"tags": lists, "n": np.arange(rows)}), long, row_group_size=7_000)
+    short = written(tmp_path / "short.parquet", n=[-1, -2, -3])
+    dataset = read_dataset([short, long], ("n",), TAGS)
+    np.testing.assert_array_equal(dataset.features[:, 0], [-1, -2, -3, *range(rows)])
+    np.testing.assert_array_equal(dataset.tags[3:, 0], np.arange(rows) % 2 == 0)
+
+
+def test_sliced_tag_lists_are_read_right(tmp_path: Path) -> None:
+    """Lists are attributed to their own rows in every batch, empty ones in between."""
+    lists: list[list[str]] = [[], ["flood"], [], ["scan", "flood"], []]
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"tags": pa.array(lists, pa.list_(pa.string())), "n": range(5)}), path, row_group_size=2)
+    assert read_dataset([path], ("n",), TAGS).tags.tolist() == [[0, 0], [0, 1], [0, 0], [1, 1], [0, 0]]
+
+
+def test_an_unknown_tag_is_refused(tmp_path: Path) -> None:
+    """A tag outside the vocabulary is a label error that names it and the file."""
+    path = written(tmp_path / "a.parquet", n=[1, 2, 3])
+    with pytest.raises(LabelError, match=r"a\.parquet(.|\n)*flood"):
+        read_dataset([path], ("n",), ("scan", "beacon"))
+
+
+def test_flows_without_labels_are_refused(tmp_path: Path) -> None:
+    """A null list says nothing about the flow, and a table without the column says nothing at all."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"tags": pa.array([None, []], pa.list_(pa.string())), "n": [1, 2]}), path)
+    with pytest.raises(LabelError, match="1 flows have no labels"):
+        read_dataset([path], ("n",), TAGS)
+    pq.write_table(pa.table({"n": [1, 2]}), path)
+    with pytest.raises(LabelError, match="flowtag label"):
+        read_dataset([path], ("n",), TAGS)
+
+
+def test_missing_columns_are_shown_as_a_diff(tmp_path: Path) -> None:
+    """Columns the table lacks are listed."""
+    path = written(tmp_path / "a.parquet", n=[1, 2, 3])
+    with pytest.raises(SchemaError, match=r"- rate\n +- width"):
+        read_dataset([path], ("n", "rate", "width"), TAGS)
+
+
+@pytest.mark.parametrize("content", [None, b"not parquet"])
+def test_a_file_that_is_no_table_is_refused(tmp_path: Path, content: bytes | None) -> None:
+    """A missing file and a file of another kind are schema errors that name the file."""
+    path = tmp_path / "a.parquet"
+    if content:
+        path.write_bytes(content)
+    with pytest.raises(SchemaError, match=r"a\.parquet"):
+        read_dataset([path], ("n",), TAGS)
+
+
+def test_no_tables_are_an_empty_dataset() -> None:
+    """Nothing read is nothing held, with the right shapes."""
+    dataset = read_dataset([], ("a", "b"), TAGS)
+    assert (dataset.features.shape, dataset.tags.shape, len(dataset)) == ((0, 2), (0, 2), 0)
+
+
+def test_a_batch_becomes_the_matrix_a_network_takes() -> None:
+    """Scoring reads batches the way training reads tables."""
+    batch = pa.record_batch({"b": pa.array([1, None], pa.int32()), "a": pa.array([0.25, 4.0])})
+    np.testing.assert_array_equal(feature_matrix(batch, ("a", "b")), np.array([[0.25, 1], [4, np.nan]], np.float32))
+
+
+def test_parts_that_do_not_fit_are_refused() -> None:
+    """A dataset's matrices have as many rows as each other and as many columns as names."""
+    with pytest.raises(SchemaError, match="do not fit"):
+        TagDataset(np.zeros((3, 2), np.float32), np.zeros((3, 1), np.uint8), ("a", "b"), ("x", "y"))
+
+
+def test_chosen_rows_are_a_dataset() -> None:
+    """Rows may be chosen by number or by mask."""
+    features = np.arange(6, dtype=np.float32).reshape(3, 2)
+    dataset = TagDataset(features, np.eye(3, 1, dtype=np.uint8), ("a", "b"), ("x",))
+    assert dataset.rows(np.array([2, 0])).features.tolist() == [[4, 5], [0, 1]]
+    assert dataset.rows(dataset.attack).tags.tolist() == [[1]]
