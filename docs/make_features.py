@@ -8,8 +8,8 @@ INTRODUCTION = f"""# Features
 
 Made by `python docs/make_features.py > docs/features.md`; do not edit.
 
-Schema version {SCHEMA_VERSION}, fingerprint `{fingerprint()}`: {len(COLUMNS)} columns, of which {len(FEATURE_NAMES)} may
-enter a network. Identity columns say which flow a row is and never enter a network. "fwd" is from the side that sent the
+Schema version {SCHEMA_VERSION}, fingerprint `{fingerprint()}`: {len(COLUMNS)} columns, of which {len(FEATURE_NAMES)}
+may enter a network. Identity columns say which flow a row is and never enter one. "fwd" is from the side that sent the
 first packet, "bwd" from the side that was addressed. Missing is null, never 0.
 """
 

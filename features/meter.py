@@ -12,6 +12,8 @@ Rules, each proved in the tests:
   than the first one's time plus the timeout begins a new flow.
 - TCP: FIN from both sides or any RST closes a flow; it stays for stragglers until the clock is tcp_grace_s further or a
   SYN opens the next one.
+- Fragments: a later fragment belongs to the flow of its first one, which must have come before it, at most 60 s, and
+  be one of the latest 4,096 (RFC 791 and 8200: addresses, identification, IPv4's protocol). Others are skipped.
 - Full table: the flow that is silent for longest leaves as forced. Flows are kept in that order to a second: one
   that is heard of again within a second keeps its place.
 - A flow leaves the table at most a second after its end by the clock, whether or not packets of its own come.
@@ -25,15 +27,17 @@ from pathlib import Path
 
 import numpy as np
 
+from features.byte_source import can_be_read_again
 from features.capture import BLOCK_BYTES, FRAMES_PER_CHUNK, open_capture
 from features.errors import ConfigError
 from features.flow_record import EndReason
 from features.flow_table import HASH_WORDS, Limits, Table, new_table
 from features.meter_kernel import LATENESS_NS, RELINK_NS, end_capture, grown, meter_packets
-from features.packet import PACKET, SkipReason, decode_frames
+from features.packet import PACKET, SkipReason, decode_frames, new_fragments
 
 BATCH_FLOWS = 32_768
 FIRST_ROWS = 4096
+FIRST_FRAGMENTS = 4096
 LARGEST_SETTING = 1e9
 
 
@@ -103,9 +107,10 @@ class CaptureMeter:
         """Meter several files as one capture, in the given order.
 
         Raises:
-            CaptureError: A file cannot be read, or is damaged; every file is opened once before the first is metered.
+            CaptureError: A file cannot be read, or is damaged; every file (but pipes and standard input) is opened once
+                before the first is metered.
         """
-        for path in paths:
+        for path in filter(can_be_read_again, paths):
             open_capture(path).close()
         run = _Run(self._limits)
         for path in paths:
@@ -118,17 +123,19 @@ class _Run:
     """The state of one pass over captures."""
 
     def __init__(self, limits: Limits) -> None:
-        hash_keys = np.frombuffer(np.random.default_rng().bytes(8 * (HASH_WORDS + 1)), dtype=np.uint64)
+        random = np.frombuffer(np.random.default_rng().bytes(8 * (HASH_WORDS + 7)), dtype=np.uint64)
+        hash_keys, fragment_keys = random[: HASH_WORDS + 1].copy(), random[HASH_WORDS + 1 :].copy()
         self._limits = limits
         self._table: Table = new_table(min(FIRST_ROWS, limits.max_flows), BATCH_FLOWS, hash_keys)
         self._packets = np.zeros(FRAMES_PER_CHUNK, dtype=PACKET)
         self._skipped = np.zeros(len(SkipReason), dtype=np.int64)
+        self._fragments = new_fragments(FIRST_FRAGMENTS, fragment_keys)
 
     def file(self, path: Path, block_bytes: int) -> Iterator[FlowBatch]:
         """Meter one file."""
         with open_capture(path, block_bytes) as capture:
             for frames in capture:
-                kept = decode_frames(frames.block, frames.rows, self._packets, self._skipped)
+                kept = decode_frames(frames.block, frames.rows, self._packets, self._skipped, self._fragments)
                 yield from self._meter(self._packets[:kept])
             self._skipped[SkipReason.TORN_RECORD] += capture.torn_records
 

@@ -24,6 +24,7 @@ from features.flow_table import (
     chain_free_rows,
     new_slots,
 )
+from features.packet_record import LATER_FRAGMENT
 
 RELINK_NS = 1_000_000_000
 LATENESS_NS = 1_000_000_000
@@ -283,7 +284,7 @@ def _add_volume(flow: Record, way: Int, packet: Record, time_ns: Int) -> None:
             flow.first_payload_ns[way] = time_ns
     flow.ttl_min[way] = min(flow.ttl_min[way], packet.ttl)
     flow.ttl_max[way] = max(flow.ttl_max[way], packet.ttl)
-    flow.fragments[way] += packet.fragment
+    flow.fragments[way] += packet.fragment > 0
 
 
 @njit(nogil=True)
@@ -345,7 +346,7 @@ def _add_packet(table: Table, limits: Limits, row: Int, packet: Record, way: Int
     gap = _add_times(flow, way, time_ns, limits.activity_gap_ns)
     _add_volume(flow, way, packet, time_ns)
     _add_first(flow, way, packet, gap)
-    if packet.protocol == TCP:
+    if packet.protocol == TCP and packet.fragment != LATER_FRAGMENT:
         flags = np.int64(packet.flags)
         for bit in range(8):
             flow.flags[way, bit] += flags >> bit & 1

@@ -194,7 +194,7 @@ def show_config(
         return
     heads = ("setting", "value", "from", "meaning")
     cells = [(row.key, f"{row.value} {row.unit}".strip() or '""', row.origin, row.meaning) for row in rows]
-    _print("\n".join(table([heads, *cells], to_the_left=4)))
+    _print("\n".join(table([heads, *cells], words=range(4))))
 
 
 @app.command(epilog=EXITS)
@@ -207,7 +207,7 @@ def tags(as_json: Json = False) -> None:
     if as_json:
         _print(json.dumps([asdict(tag) for tag in known], indent=1))
         return
-    _print("\n".join(table([(tag.name, tag.kind, tag.description) for tag in known], to_the_left=3)))
+    _print("\n".join(table([(tag.name, tag.kind, tag.description) for tag in known], words=range(3))))
 
 
 @app.command(epilog=EXITS)

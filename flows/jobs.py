@@ -53,7 +53,7 @@ def score(source: Path, rules: Path | None, settings: Settings) -> StageResult:
     return write_report(Findings(flows, detections, detector.title, truth), settings)
 
 
-@flow(name="demo")
+@flow(name="demo", flow_run_name="demo in {settings.state.folder}")
 def demo(captures: DemoCaptures, settings: Settings) -> StageResult:
     """Train on the first capture, choose thresholds on the second, score the third and compare with its truth."""
     train([captures.train], [captures.valid], settings)

@@ -6,12 +6,13 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Protocol
 
 from features.errors import ServiceError
 from flows.environment import folders
-from pipeline.settings import Settings
+from pipeline.settings import Settings, masked
 
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 10.0
@@ -23,15 +24,33 @@ PROFILE_VARIABLES = ("PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
 class Api(Protocol):
     """Something Prefect can record its runs in."""
 
-    def wait(self) -> None:
-        """Return when runs can be recorded."""
+    def recording(self) -> AbstractContextManager[object]:
+        """Return a context inside which runs are recorded."""
 
 
 class TheirApi:
     """The server that the user's own settings name."""
 
-    def wait(self) -> None:
-        """Return at once: Prefect asks the server itself, and says so when it does not answer."""
+    def recording(self) -> AbstractContextManager[object]:
+        """Return when the server has answered once.
+
+        Raises:
+            ServiceError: It does not answer.
+        """
+        from prefect.client.orchestration import get_client  # noqa: PLC0415 (not before the environment is prepared)
+
+        with get_client(sync_client=True) as client:
+            wrong = client.api_healthcheck()
+        if wrong:
+            where = masked(os.environ.get("PREFECT_API_URL", "Prefect's own settings"))
+            raise ServiceError(
+                "Prefect's server does not answer",
+                where,
+                "a healthy API",
+                repr(wrong),
+                "start it, or unset PREFECT_API_URL",
+            )
+        return nullcontext()
 
 
 class LocalApi:
@@ -56,12 +75,20 @@ class LocalApi:
             )
         atexit.register(self.stop)  # before Prefect is imported, so after Prefect has sent what it still holds
 
-    def wait(self) -> None:
+    def recording(self) -> AbstractContextManager[object]:
         """Return when the server answers.
+
+        Heartbeats are for servers that outlive their runs, and every run waits a second for its last one: none here.
 
         Raises:
             ServiceError: It ended, or did not start in time.
         """
+        self._wait()
+        from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415 (as above)
+
+        return temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
+
+    def _wait(self) -> None:
         limit = threading.Timer(START_LIMIT_S, self._process.kill)
         limit.start()
         ready = self._process.stdout.readline() if self._process.stdout else b""

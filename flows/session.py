@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from flows import display, local_api
+from pipeline.progress import say
 from pipeline.settings import Settings
 
 
@@ -13,11 +14,12 @@ from pipeline.settings import Settings
 def recorded(settings: Settings, needed_soon: Sequence[str] = ()) -> Iterator[None]:
     """Run jobs under Prefect; they, and other modules that are slow to import, are imported while its API starts."""
     with watched():
+        say("starting Prefect's API, and loading what the job needs")
         api = local_api.start(settings)
         for module in ("flows.jobs", *needed_soon):
             importlib.import_module(module)
-        api.wait()
-        yield
+        with api.recording():
+            yield
 
 
 @contextmanager

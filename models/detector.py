@@ -185,7 +185,9 @@ def _read_network(path: Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
     except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
-        raise ModelError("the network cannot be read", str(path), "a .keras file of flowtag", str(error).splitlines()[0]) from error
+        raise ModelError(
+            "the network cannot be read", str(path), "a .keras file of flowtag", str(error).partition("\n")[0]
+        ) from error
 
 
 def _read_card(directory: Path) -> tuple[DetectorCard, str]:
@@ -195,7 +197,7 @@ def _read_card(directory: Path) -> tuple[DetectorCard, str]:
         version = plain.pop("format")
     except FileNotFoundError as error:
         raise ModelError("there is no detector here", str(directory), CARD_FILE, "", "flowtag train") from error
-    except (ValueError, KeyError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelError("the detector's card cannot be read", str(path), "JSON", str(error)) from error
     if version != FORMAT_VERSION:
         raise ModelMismatch("the detector was written in another format", str(path), str(FORMAT_VERSION), str(version))

@@ -60,7 +60,7 @@ class Evaluation:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON; None stays null."""
-        return asdict(self)
+        return {**asdict(self), "tags": [asdict(tag) for tag in self.tags]}
 
     def summary(self) -> dict[str, float]:
         """Return the known figures of the whole set by name, tags left out."""

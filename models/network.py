@@ -39,8 +39,8 @@ class NetworkSettings:
 
     transform: str = "log"
     clip: float = 6.0
-    members: int = 3
-    widths: tuple[int, ...] = (128, 64)
+    members: int = 6
+    widths: tuple[int, ...] = (64,)
     activation: str = "relu"
     dropout: float = 0.1
     input_dropout: float = 0.1

@@ -63,7 +63,7 @@ def register(
     detector = Detector.load(directory)
     client = store.client()
     with reachable(store.uri), _global(store):
-        source = _logged(store, run_id, directory, detector, example)
+        source = _logged(run_id, directory, detector, example)
         if not client.search_registered_models(f"name='{name}'"):
             client.create_registered_model(name, description="flowtag detectors: flows in, tags out")
         created = client.create_model_version(name, source, run_id, tags=dict(tags), model_id=source.rsplit("/")[-1])
@@ -94,8 +94,8 @@ def resolve(store: TrackingStore, uri: str) -> RegisteredDetector:
     """
     found = _found(store, uri)
     try:
-        with reachable(store.uri):
-            files = Path(_downloaded(store, found))
+        with reachable(store.uri), _global(store):
+            files = Path(_downloaded(found))
     except OSError as error:
         raise ModelError("the detector's files are gone", uri, str(found.source), str(error)) from error
     flavor = Model.load(str(files)).flavors.get("python_function", {})
@@ -105,7 +105,7 @@ def resolve(store: TrackingStore, uri: str) -> RegisteredDetector:
     return RegisteredDetector(found.name, int(found.version), str(found.run_id), files / path)
 
 
-def _logged(store: TrackingStore, run_id: str, directory: Path, detector: Detector, example: Matrix) -> str:
+def _logged(run_id: str, directory: Path, detector: Detector, example: Matrix) -> str:
     """Log the model and return its URI."""
     names, tags = detector.card.feature_names, detector.card.tag_names
     with mlflow.start_run(run_id=run_id):
@@ -122,15 +122,14 @@ def _logged(store: TrackingStore, run_id: str, directory: Path, detector: Detect
 
 @contextmanager
 def _global(store: TrackingStore) -> Iterator[None]:
-    """Make a store MLflow's global one: models are logged, and their sources looked up, through no other."""
-    before = mlflow.get_tracking_uri(), mlflow.get_registry_uri()
+    """Make a store MLflow's global one for a while: models are logged, and their files found, through no other."""
+    was_set = mlflow.is_tracking_uri_set()  # type: ignore[no-untyped-call]
+    before = mlflow.get_tracking_uri() if was_set else None
     mlflow.set_tracking_uri(store.uri)
-    mlflow.set_registry_uri(store.uri)
     try:
         yield
     finally:
-        mlflow.set_tracking_uri(before[0])
-        mlflow.set_registry_uri(before[1])
+        mlflow.set_tracking_uri(before)  # type: ignore[arg-type]  # None unsets it, here and for child processes
 
 
 def _columns(names: tuple[str, ...], nullable: bool = False) -> Schema:
@@ -164,9 +163,5 @@ def _found(store: TrackingStore, uri: str) -> ModelVersion:
         raise NoChampion("there is no such detector", uri, "", str(error), "flowtag train") from error
 
 
-def _downloaded(store: TrackingStore, found: ModelVersion) -> str:
-    return str(
-        mlflow.artifacts.download_artifacts(
-            artifact_uri=f"models:/{found.name}/{found.version}", tracking_uri=store.uri, registry_uri=store.uri
-        )
-    )
+def _downloaded(found: ModelVersion) -> str:
+    return str(mlflow.artifacts.download_artifacts(artifact_uri=found.source))

@@ -1,6 +1,6 @@
 """A report as text of fixed width, for a terminal or a mail."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
 NAMES = {"detector": "penalised", "plain_bce": "plain BCE at 0.5", "boosting": "boosted trees"}
@@ -33,7 +33,7 @@ def _what_and_who(report: Plain) -> Iterator[str]:
     yield ""
     yield "Top talkers"
     heads = ("source", "detections", "targets", "ports", "mostly")
-    yield from table([heads, *(_talker(one) for one in report["talkers"])])
+    yield from table([heads, *(_talker(one) for one in report["talkers"])], words=(0, 4))
 
 
 def _packets(packets: Plain) -> Iterator[str]:
@@ -56,7 +56,7 @@ def _truth(truth: Plain) -> Iterator[str]:
     scores = (("macro F1", "macro_f1"), ("mean average precision", "mean_average_precision"))
     yield from table(
         [
-            ("", *(NAMES.get(name, name) for name in contenders)),
+            ("over all tags", *(NAMES.get(name, name) for name in contenders)),
             *((title, *(_percent(truth[name][key]) for name in contenders)) for title, key in rates),
             *((title, *(_ratio(truth[name][key]) for name in contenders)) for title, key in scores),
         ]
@@ -75,13 +75,13 @@ def _per_tag(truth: Plain, contenders: Sequence[str]) -> Iterator[tuple[str, ...
             yield (figures[0]["name"], f"{figures[0]['positives']:,}", *cells)
 
 
-def table(rows: Sequence[Sequence[str]], to_the_left: int = 1) -> Iterator[str]:
-    """Yield rows as aligned columns: the first ones to the left, the others to the right."""
+def table(rows: Sequence[Sequence[str]], words: Collection[int] = (0,)) -> Iterator[str]:
+    """Yield rows as aligned columns: those of words to the left, numbers to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
-        left = [cell.ljust(width) for cell, width in zip(row[:to_the_left], widths, strict=False)]
-        right = [cell.rjust(width) for cell, width in zip(row[to_the_left:], widths[to_the_left:], strict=True)]
-        yield f"  {'  '.join([*left, *right])}".rstrip()
+        cells = enumerate(zip(row, widths, strict=True))
+        aligned = [text.ljust(width) if at in words else text.rjust(width) for at, (text, width) in cells]
+        yield f"  {'  '.join(aligned)}".rstrip()
 
 
 def _percent(value: float | None) -> str:

@@ -73,8 +73,8 @@ class NetworkSection(Section):
 
     transform: Literal["robust", "quantile", "log"] = setting("log", "how columns become inputs")
     clip: PositiveFloat = setting(6.0, "bound on every input")
-    members: PositiveInt = setting(3, "perceptrons trained side by side and averaged")
-    widths: Numbers = setting((128, 64), "units of each hidden layer of a member", "units")
+    members: PositiveInt = setting(6, "perceptrons trained side by side and averaged")
+    widths: Numbers = setting((64,), "units of each hidden layer of a member", "units")
     activation: Literal["relu", "gelu", "silu", "tanh"] = setting("relu", "of the hidden layers")
     dropout: Share = setting(0.1, "share of hidden units dropped in training")
     input_dropout: Share = setting(0.1, "share of inputs set to their centre in training")

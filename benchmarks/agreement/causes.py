@@ -5,7 +5,7 @@ over are exactly their flow: their packets and bytes, in both directions. What n
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -13,7 +13,7 @@ from benchmarks.agreement.flows import Flow
 from benchmarks.agreement.frames import Frame, Key, Sighting, locate
 from benchmarks.agreement.joining import Pair, keys_of
 from benchmarks.agreement.references import Reference
-from benchmarks.agreement.rules import Cause, LeaveOut, Reason, Rules, otherwise
+from benchmarks.agreement.rules import Cause, LeaveOut, Reason, Rules, misread_offsets, otherwise
 from features.flow_record import EndReason
 
 SECOND = 1_000_000_000
@@ -44,7 +44,7 @@ class Case:
     rules: Rules
 
     def is_flow(self, packets: Sequence[Sighting]) -> bool:
-        """Tell whether packets are their flow: packets and bytes, a direction each or, if only that is told, in total."""
+        """Tell whether packets are their flow: packets and bytes of each direction, or in total if only that is told."""
         count, size = [0, 0], [0, 0]
         for one in packets:
             count[one.way] += 1
@@ -63,8 +63,8 @@ class Finding:
 
     @property
     def explained(self) -> bool:
-        """The packets of their flow were found."""
-        return bool(self.frames)
+        """A rule gives their numbers."""
+        return Reason(Cause.UNKNOWN) not in self.reasons
 
 
 def explain(pair: Pair, case: Case, flows: Sequence[Flow]) -> Finding:
@@ -84,6 +84,41 @@ def explain(pair: Pair, case: Case, flows: Sequence[Flow]) -> Finding:
     return Finding(frozenset({Reason(Cause.UNKNOWN)}))
 
 
+def explain_misread(theirs: Reference, frames: Sequence[Frame], rules: Rules) -> Finding:
+    """Return the frames without IP that together are a flow of theirs if their bytes are read as IP nevertheless."""
+    groups: dict[bytes, list[Sighting]] = defaultdict(list)
+    for index, frame in enumerate(frames):
+        for at in misread_offsets(frame):
+            data, size = frame.data, 4 if frame.data[at] >> 4 == 4 else 16
+            start = at + (12 if size == 4 else 8)
+            ends = sorted((data[start : start + size], data[start + size : start + 2 * size]))
+            groups[b"".join(ends) + data[at + 9 : at + 10]].append(Sighting(index, 0, at, 0, 0, at, False, None))
+    for packets in groups.values():
+        if Case(theirs, frames, rules).is_flow(packets):
+            return Finding(frozenset({Reason(Cause.MISREAD)}), frozenset(one.index for one in packets))
+    return Finding(frozenset({Reason(Cause.UNKNOWN)}))
+
+
+def explain_ours(
+    flow: Flow, frames: Sequence[Frame], told: Mapping[Key, frozenset[Reason]], rules: Rules
+) -> frozenset[Reason]:
+    """Return why one of our flows is none of theirs.
+
+    Args:
+        flow: Ours.
+        frames: Of the capture.
+        told: Why flows of theirs are not ours, by key.
+        rules: Of the other tool: they may leave out every packet of it.
+    """
+    if flow.key in told:
+        return told[flow.key]
+    seen = [one for one in locate(frames, flow.key.protocol, flow.key.low, flow.key.high) if one.index in flow.frames]
+    left_out = [[reason for rule in rules.leave_out if (reason := rule(one, frames[one.index]))] for one in seen]
+    if left_out and all(left_out):
+        return frozenset(reasons[0] for reasons in left_out)
+    return frozenset({Reason(Cause.UNKNOWN)})
+
+
 def _selections(case: Case, seen: Sequence[Sighting]) -> Iterator[Selection]:
     """Yield the ways to make their flow of the packets seen, the simplest first."""
     narrowed = list(_narrowed(case, seen))
@@ -100,12 +135,23 @@ def _narrowed(case: Case, seen: Sequence[Sighting]) -> Iterator[Selection]:
     """Yield all packets, and then those that are left when one rule is followed, two rules, and so on."""
     wholes = [Selection(tuple(one for one in seen if not one.later_fragment))]
     if case.rules.puts_together:
-        wholes.append(Selection(put_together(seen, case.frames), frozenset({Reason(Cause.FRAGMENTS)})))
+        reasons = frozenset({Reason(Cause.FRAGMENTS)})
+        wholes.append(Selection(put_together(seen, case.frames), reasons))
+        wholes.append(Selection(_in_whole_packets(case, seen), reasons))
     for whole in wholes:
         left_out = [_left_out(case, whole, rule) for rule in case.rules.leave_out]
         for count in range(len(left_out) + 1):
             for chosen in combinations(left_out, count):
                 yield _without(whole, chosen)
+
+
+def _in_whole_packets(case: Case, seen: Sequence[Sighting]) -> tuple[Sighting, ...]:
+    """Leave out what lies in an outer packet of which not every fragment was seen."""
+    whole: set[int] = set()
+    for outer in {key for one in seen if (key := case.frames[one.index].key)}:
+        fragments = locate(case.frames, outer.protocol, outer.low, outer.high)
+        whole |= {one.index for one in put_together(fragments, case.frames)}
+    return tuple(one for one in seen if one.index in whole and not one.later_fragment)
 
 
 def _left_out(case: Case, whole: Selection, rule: LeaveOut) -> dict[int, Reason]:
@@ -169,7 +215,7 @@ def _flipped(case: Case, chosen: Selection) -> Iterator[Selection]:
 
 
 def put_together(seen: Sequence[Sighting], frames: Sequence[Frame]) -> tuple[Sighting, ...]:
-    """Return the packets with the fragments of each put together, in the place of the last one; incomplete ones left out."""
+    """Return the packets, the fragments of each put together in the place of the last; incomplete ones are left out."""
     groups: dict[tuple[int, bytes], list[Sighting]] = defaultdict(list)
     packets = []
     for one in seen:

@@ -2,7 +2,6 @@
 
 from benchmarks.agreement.frames import TCP, UDP, Sighting
 
-
 RIGHT = 0xFFFF
 """Sum of data that includes its own right checksum."""
 

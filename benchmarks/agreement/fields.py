@@ -4,7 +4,7 @@ Asked only of flows that agree in packets and bytes. A rule is named only if it 
 """
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,8 +16,13 @@ from features.flow_record import NEVER, TCP_FLAGS
 
 SECOND, MILLISECOND = 1_000_000_000, 1_000_000
 SYN, FIN, RST = 2, 1, 4
-RESTART = 32
-"""Packets after which ndpiReader forgets the times of the last ones (max_num_packets_per_flow)."""
+NEVER_AGAIN = 1 << 62
+GAP_RULES = (
+    (False, NEVER_AGAIN, "theirs: the first zeros are forgotten"),
+    (True, NEVER_AGAIN, "theirs: SYN, FIN and RST of the answering side are left out"),
+    (True, 10, "theirs: times are forgotten every 10 packets"),
+)
+"""ndpiReader's rules on gaps, each with the ones before: whether flags are left out, packets until it starts again."""
 
 HANDSHAKES = {
     "established": {"S1", "S2", "S3", "SF", "RSTO", "RSTR"},
@@ -43,18 +48,19 @@ class Comparison:
 
 
 def compare(pair: Pair, flow: Flow, frames: Sequence[Frame], tool: str) -> Iterator[Comparison]:
-    """Yield the comparisons of a pair that agrees in packets and bytes."""
-    yield from {"nDPI": _ndpi, "Zeek": _zeek}[tool](pair, flow, frames)
+    """Yield the comparisons of a pair that agrees in packets and bytes; none for a tool that tells no other field."""
+    if tool in COMPARERS and flow.frames:
+        yield from COMPARERS[tool](pair, flow, frames)
 
 
 def _ndpi(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> Iterator[Comparison]:
     details = pair.theirs.details
     yield _direction(pair, flow)
     yield Comparison("duration", *_ndpi_duration(str(details["duration_s"]), flow, frames))
-    shares = [
-        f"{100 * payload / (size + 1):.0f}" for payload, size in zip(_payload(pair, flow), pair.theirs.bytes, strict=True)
-    ]
-    yield Comparison("payload share", "/".join(shares) == details["payload_share"])
+    # ndpiReader divides in single precision, by one more than the bytes
+    shares = np.array(_payload(pair, flow), np.float32) / (np.array(pair.theirs.bytes, np.float32) + 1)
+    ours = "/".join(f"{100 * float(one):.0f}" for one in shares)
+    yield Comparison("payload share", ours == details["payload_share"])
     if "lengths" in details:
         yield Comparison("lengths", *_ndpi_lengths(pair, flow, frames))
         yield Comparison("gaps", *_ndpi_gaps(pair, flow, frames))
@@ -67,7 +73,9 @@ def _direction(pair: Pair, flow: Flow) -> Comparison:
     if flow.row["first_length"][0] < 0:
         return Comparison("direction", False, "ours: the first packet is a SYN-ACK, so its sender is the server")
     flipped = "^" in (pair.theirs.details.get("history") or "")
-    return Comparison("direction", False, "theirs: turned round by the server's port (likely_server_ports)" if flipped else "")
+    return Comparison(
+        "direction", False, "theirs: turned round by the server's port (likely_server_ports)" if flipped else ""
+    )
 
 
 def _payload(pair: Pair, flow: Flow) -> tuple[int, int]:
@@ -79,11 +87,12 @@ def _ndpi_duration(text: str, flow: Flow, frames: Sequence[Frame]) -> tuple[bool
     """Compare to their hundredth of a second; their clock is that of the capture in milliseconds and never runs back."""
     theirs = 0.0 if text.startswith("<") else float(text)
     ours = (int(flow.row["last_ns"]) // MILLISECOND - int(flow.row["first_ns"]) // MILLISECOND) / 1000
-    if abs(theirs - ours) < 0.0101:
+    tolerance = 0.0101 + theirs * 1e-7  # told in single precision
+    if abs(theirs - ours) < tolerance:
         return True, ""
     clock = np.maximum.accumulate([frame.time_ns // MILLISECOND for frame in frames])
     forced = float(clock[flow.frames[-1]] - clock[flow.frames[0]]) / 1000
-    return False, "theirs: the capture's clock never runs back" if abs(theirs - forced) < 0.0101 else ""
+    return False, "theirs: the capture's clock never runs back" if abs(theirs - forced) < tolerance else ""
 
 
 def _ndpi_lengths(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> tuple[bool, str]:
@@ -97,8 +106,10 @@ def _ndpi_lengths(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> tuple[bool
             continue
         padded = padded or len(added) > 1
         ours = statistics(
-            flow.row["length_min"][side], flow.row["length_max"][side],
-            (float(flow.row["bytes"][side]), float(flow.row["length_sq"][side])), len(mine),
+            flow.row["length_min"][side],
+            flow.row["length_max"][side],
+            (float(flow.row["bytes"][side]), float(flow.row["length_sq"][side])),
+            len(mine),
         )
         shift = min(added)
         if not close(told[way], (ours[0] + shift, ours[1] + shift, ours[2] + shift, ours[3]), 1):
@@ -120,28 +131,47 @@ def _ndpi_gaps(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> tuple[bool, s
         agrees.append(close(told[way], tuple(value / MILLISECOND for value in ours) if count > 0 else (0.0,) * 4, 1))
     if all(agrees):
         return True, ""
-    lists = ndpi_gaps(flow, frames, sides)
-    values = [np.array(gaps or [0.0], dtype=float) for gaps in lists]
-    same = all(close(told[way], (v.min(), v.mean(), v.max(), v.std()), 1) for way, v in enumerate(values))
-    restarts = sum(flow.packets(flow.src)) > RESTART
-    rule = "forgets the time every 32 packets" if restarts else "leaves out SYN, FIN and RST of the answering side"
-    return False, f"theirs: {rule}" if same else ""
+    for skip_ends, restart, rule in GAP_RULES:
+        gaps = ndpi_gaps(flow, frames, sides, (skip_ends, restart))
+        if all(close(told[way], _as_ndpi(one), 1) for way, one in enumerate(gaps)):
+            return False, rule
+    if max(told[0] + told[1]) > 1 << 62:
+        return False, "theirs: a gap back in time is a huge number without a sign"
+    without = all(close(told[way][:3], _as_ndpi(one)[:3], 1) for way, one in enumerate(gaps))
+    return False, "theirs: the deviation is lost in single precision" if without else ""
 
 
-def ndpi_gaps(flow: Flow, frames: Sequence[Frame], sides: tuple[int, int]) -> tuple[list[int], list[int]]:
-    """Return the gaps in milliseconds that ndpiReader adds up, a list a direction, the first side's first."""
+def ndpi_gaps(
+    flow: Flow, frames: Sequence[Frame], sides: tuple[int, int], rule: tuple[bool, int]
+) -> tuple[list[int], list[int]]:
+    """Return the gaps in milliseconds that ndpiReader adds up, a list a direction, the first side's first.
+
+    Args:
+        flow: Ours.
+        frames: Of the capture.
+        sides: Indices of the directions, the first side's first.
+        rule: Whether SYN, FIN and RST of the second side are left out, and after how many packets it starts again.
+    """
     gaps: tuple[list[int], list[int]] = ([], [])
     last: list[int | None] = [None, None]
     for place, (index, forward) in enumerate(zip(flow.frames, flow.forward, strict=True), 1):
         way, frame = sides.index(0 if forward else 1), frames[index]
-        time_us = frame.time_ns // 1000
-        before = last[way]
-        if before is not None and (time_us >= before if way == 0 else not frame.flags & (SYN | FIN | RST)):
+        time_us, before = frame.time_ns // 1000, last[way]
+        left_out = time_us < before if way == 0 and before else rule[0] and frame.flags & (SYN | FIN | RST)
+        if before is not None and not left_out:
             gaps[way].append((time_us - before) // 1000)
-        last[way] = time_us
-        if place % RESTART == 0:
+        last[way] = time_us if time_us >= 1_000_000 else None  # a second of 0 means never to it
+        if place % rule[1] == 0:
             last = [None, None]
     return gaps
+
+
+def _as_ndpi(gaps: list[int]) -> tuple[float, ...]:
+    """Return least, mean, most and deviation; zeros before the first other gap do not count as the least."""
+    if not any(gaps):
+        return 0.0, 0.0, 0.0, 0.0
+    values = np.array(gaps, dtype=float)
+    return values[values.nonzero()[0][0] :].min(), values.mean(), values.max(), values.std()
 
 
 def numbers(text: str) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -159,7 +189,7 @@ def statistics(least: int, most: int, totals: tuple[float, float], count: int) -
 
 def close(told: Sequence[float], ours: Sequence[float], tolerance: float) -> bool:
     """Tell whether numbers that were told without decimals are ours."""
-    return all(abs(one - other) <= tolerance for one, other in zip(told, ours, strict=True))
+    return all(abs(one - other) <= tolerance + other * 1e-7 for one, other in zip(told, ours, strict=True))
 
 
 def _zeek(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> Iterator[Comparison]:
@@ -171,14 +201,18 @@ def _zeek(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> Iterator[Compariso
         yield Comparison("payload bytes", *_zeek_payload(told, pair, flow, frames))
     if flow.key.protocol == TCP:
         group = next((name for name, states in HANDSHAKES.items() if details["conn_state"] in states), "")
-        yield Comparison("handshake", handshake(flow) == group, _state_rule(details, flow))
+        same = handshake(flow) == group
+        yield Comparison("handshake", same, "" if same else _state_rule(details, flow))
 
 
 def _state_rule(details: dict[str, str | None], flow: Flow) -> str:
+    """Name the rule of Zeek's that makes its state another one, if the history shows one."""
     history = details["history"] or ""
     if "^" in history or flow.row["first_length"][0] < 0:
         return "theirs: the connection was turned round"
-    return ""
+    if flow.row["syn_ack_ns"] != NEVER and not flow.row["established"]:
+        return "theirs: established by the SYN-ACK alone"
+    return "theirs: SF without a handshake once both sides closed" if "S" not in history and "h" not in history else ""
 
 
 def handshake(flow: Flow) -> str:
@@ -217,17 +251,19 @@ def _zeek_payload(told: tuple[int, ...], pair: Pair, flow: Flow, frames: Sequenc
 
 def sequence_spans(flow: Flow, frames: Sequence[Frame], sender: End, other: End) -> tuple[int, ...]:
     """Return how far each direction's sequence numbers go beyond its first, without SYN and FIN."""
-    first: list[int | None] = [None, None]
-    span = [0, 0]
+    reach, fins, last = [0, 0], [0, 0], [-1, -1]
     for seen in locate([frames[index] for index in flow.frames], TCP, sender, other):
-        data, at = frames[flow.frames[seen.index]].data, seen.transport
-        flags, header = data[at + 13], (data[at + 12] >> 4) * 4
+        data, at, way = frames[flow.frames[seen.index]].data, seen.transport, seen.way
+        flags, payload = data[at + 13], seen.length - (at - seen.at) - (data[at + 12] >> 4) * 4
         start = int.from_bytes(data[at + 4 : at + 8]) + (1 if flags & SYN else 0)
-        base = first[seen.way] = start if (known := first[seen.way]) is None else known
-        payload = seen.length - (at - seen.at) - header
-        reach = ((start - base + (1 << 31)) % (1 << 32)) - (1 << 31) + payload
-        span[seen.way] = max(span[seen.way], reach)
-    return tuple(span)
+        end = start + payload + (flags & FIN)
+        if last[way] < 0:
+            last[way] = start
+        step = (end - last[way] + (1 << 31)) % (1 << 32) - (1 << 31)
+        if step > 0:
+            reach[way], last[way] = reach[way] + step, end % (1 << 32)
+        fins[way] |= flags & FIN
+    return reach[0] - fins[0], reach[1] - fins[1]
 
 
-Compare = Callable[[Pair, Flow, Sequence[Frame]], Iterator[Comparison]]
+COMPARERS = {"nDPI": _ndpi, "Zeek": _zeek}

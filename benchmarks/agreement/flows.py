@@ -33,8 +33,8 @@ ROUNDS = {
 }
 """Settings that come closest to each tool's, in seconds: idle, active, grace after a TCP end.
 
-ndpiReader expires nothing while it reads a file; nfstream's defaults are 120 and 1800; Zeek's are tcp_inactivity_timeout
-5 min, udp_inactivity_timeout 1 min and tcp_close_delay 5 s, without an active timeout.
+ndpiReader expires nothing while it reads a file; nfstream's defaults are 120 and 1800; Zeek has tcp_inactivity_timeout
+5 min, udp_inactivity_timeout 1 min, tcp_close_delay 5 s and no active timeout.
 """
 
 

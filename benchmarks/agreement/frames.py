@@ -1,7 +1,7 @@
 """Frames of a capture as our decoder takes them, and every IP header of a wanted 5-tuple in them, however deep it lies.
 
-A header is found by its addresses, which stand side by side in both versions of IP, and by the protocol and ports behind
-it. So a flow of another tool is found inside any tunnel and behind any link header without decoding either.
+A header is found by its addresses, which stand side by side in both versions of IP, and by the protocol and ports that
+follow. So a flow of another tool is found inside any tunnel and behind any link header without decoding either.
 """
 
 import socket
@@ -15,9 +15,16 @@ from features.capture import open_capture
 from features.packet import SkipReason, decode_bytes
 
 TCP, UDP = 6, 17
-ICMP_PROTOCOLS = (1, 58)
+ICMP, ICMPV6 = 1, 58
+ICMP_ERRORS, ICMPV6_ERRORS = (3, 4, 5, 11, 12), (1, 2, 3, 4)
 TAGS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
-EXTENSIONS = (0, 43, 44, 60, 135)  # IPv6 headers before the transport's; all but 44 have their length in the second byte
+EXTENSIONS = (
+    0,
+    43,
+    44,
+    60,
+    135,
+)  # IPv6 headers before the transport's; all but 44 have their length in the second byte
 
 
 class End(NamedTuple):
@@ -116,9 +123,7 @@ def _frame(data: bytes, row: "Sequence[int]") -> Frame:
         for side, port in (("src", "src_port"), ("dst", "dst_port"))
     ]
     key = Key.of(int(packet["protocol"]), *ends)
-    return Frame(
-        time_ns, data, original, link_type, reason, key, ends[0], int(packet["length"]), int(packet["flags"])
-    )
+    return Frame(time_ns, data, original, link_type, reason, key, ends[0], int(packet["length"]), int(packet["flags"]))
 
 
 def short(address: bytes) -> bytes:
@@ -127,12 +132,12 @@ def short(address: bytes) -> bytes:
 
 
 def address_bytes(text: str) -> list[bytes]:
-    """Return every address that a text can stand for.
+    """Return every address that a text can stand for; none for an empty one.
 
     nDPI writes ``::`` for every ``:0:``, so that a text of it may hold several and one may stand for either.
     """
     if ":" not in text:
-        return [socket.inet_aton(text)]
+        return [socket.inet_aton(text)] if text else []
     parts = text.strip("[]").split("::")
     found = []
     for joints in product((":0:", "::"), repeat=len(parts) - 1):
@@ -151,8 +156,6 @@ def locate(frames: Sequence[Frame], protocol: int, one: End, other: End) -> list
     ports = [end.port.to_bytes(2) for end in (one, other)]
     seen = []
     for index, frame in enumerate(frames):
-        if frame.key is not None and frame.key.protocol in ICMP_PROTOCOLS != protocol:
-            continue  # an error message quotes the header of the packet that caused it
         for way, pattern in enumerate(patterns[: 1 if one == other else 2]):
             for at in _occurrences(frame.data, pattern):
                 sighting = _sighting(frame, index, way, at - before)
@@ -171,7 +174,7 @@ def _occurrences(data: bytes, pattern: bytes) -> Iterator[int]:
 def _sighting(frame: Frame, index: int, way: int, at: int) -> Sighting | None:
     """Return what the header at an offset says; None if none can start there."""
     data = frame.data
-    if at < 0:
+    if at < 0 or _is_quoted(data, at):
         return None
     if data[at] >> 4 == 4:
         transport, length = at + (data[at] & 15) * 4, int.from_bytes(data[at + 2 : at + 4])
@@ -182,6 +185,14 @@ def _sighting(frame: Frame, index: int, way: int, at: int) -> Sighting | None:
     else:
         return None
     return Sighting(index, way, at, length, len(data) - at, transport, later, _vlan(frame, at))
+
+
+def _is_quoted(data: bytes, at: int) -> bool:
+    """Tell whether the header is the one that an ICMP error quotes: eight bytes behind an IP header that says so."""
+    outer4, outer6, kind = at - 28, at - 48, data[at - 8]
+    if outer4 >= 0 and data[outer4] == 0x45 and data[outer4 + 9] == ICMP and kind in ICMP_ERRORS:
+        return True
+    return outer6 >= 0 and data[outer6] >> 4 == 6 and data[outer6 + 6] == ICMPV6 and kind in ICMPV6_ERRORS
 
 
 def ipv6_transport(data: bytes, at: int) -> tuple[int, int, bool]:
@@ -195,7 +206,7 @@ def ipv6_transport(data: bytes, at: int) -> tuple[int, int, bool]:
 
 def _is_of(data: bytes, seen: Sighting, protocol: int, ports: tuple[bytes, bytes]) -> bool:
     kind = data[seen.at + 9] if data[seen.at] >> 4 == 4 else ipv6_transport(data, seen.at)[0]
-    if kind != protocol or seen.later_fragment:
+    if kind != protocol or seen.later_fragment or protocol not in (TCP, UDP):
         return kind == protocol
     if (seen.length or seen.held) - (seen.transport - seen.at) < (20 if protocol == TCP else 8):
         return ports == (b"\0\0", b"\0\0")  # no room for the header: both ports are said to be 0

@@ -1,10 +1,10 @@
 """Which of our flows is which of theirs: by 5-tuple, whichever side sent, and by order in time.
 
-No reference tells absolute times (they are masked in Zeek's baselines and absent from the others), so that several flows
-of one 5-tuple are told apart by their packets and bytes first and by their order second.
+No reference tells absolute times (they are masked in Zeek's baselines and absent from the others), so several flows of
+one 5-tuple are told apart by their packets and bytes first and by their order second.
 """
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,11 +97,6 @@ def join_by_totals(
     pairs = []
     for theirs in references:
         same = free.get((theirs.packets[0], theirs.bytes[0]), [])
-        flow = same.pop(0) if same else None
-        pairs.append(Pair(theirs, flow, flow.src if flow else None, flow is not None, flow is not None))
+        found = same.pop(0) if same else None
+        pairs.append(Pair(theirs, found, found and found.src, found is not None, found is not None))
     return pairs, [flow for rest in free.values() for flow in rest]
-
-
-def count_by_key(flows: Sequence[Flow]) -> Counter[Key]:
-    """Return how many flows each 5-tuple has."""
-    return Counter(flow.key for flow in flows)

@@ -7,10 +7,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-PROTOCOLS = {"TCP": 6, "UDP": 17, "tcp": 6, "udp": 17}
+COMPARED = {"TCP": 6, "UDP": 17, "tcp": 6, "udp": 17}
+OTHERS = {"ICMP": 1, "IGMP": 2, "IPIP": 4, "GRE": 47, "ESP": 50, "AH": 51, "ICMPV6": 58, "OSPF": 89, "PIM": 103}
+OTHERS |= {"VRRP": 112, "PGM": 113, "SCTP": 132}
+NOT_TOLD = -1
 
 NDPI_FLOW = re.compile(
-    r"^\t\d+\t(?P<protocol>TCP|UDP) (?P<src>\S+):(?P<src_port>\d+) (?:<->|->) (?P<dst>\S+):(?P<dst_port>\d+) "
+    r"^\t\d+\t(?P<protocol>\w+) (?P<src>\S+):(?P<src_port>\d+) (?:<->|->) (?P<dst>\S+):(?P<dst_port>\d+) "
     r".*?\[(?P<fwd_packets>\d+) pkts/(?P<fwd_bytes>\d+) bytes (?:<->|->) (?P<bwd_packets>\d+) pkts/(?P<bwd_bytes>\d+) "
     r"bytes\]\[Goodput ratio: (?P<payload_share>[^\]]*)\]\[(?P<duration>[^\]]*) sec\]"
 )
@@ -28,6 +31,7 @@ NOT_COMPARABLE = {
     "core.pcap.read-trace-with-filter": "the test's script takes packets away with a filter",
     "scripts.base.frameworks.netcontrol.packetfilter": "the test's script takes packets away with a filter",
     "scripts.base.protocols.ftp.gridftp": "the test's script stops counting bulk transfers",
+    "scripts.base.frameworks.analyzer.request-analyzer": "the test's script tells no packets",
     "core.skip_analyzer": "the test's script switches tunnels off",
 }
 """Zeek references whose script changes what is counted, by the name of the test."""
@@ -38,7 +42,7 @@ class Reference:
     """One flow of another tool.
 
     Attributes:
-        protocol: IANA number, 0 where the tool does not say.
+        protocol: IANA number, NOT_TOLD where the tool does not say.
         src: Address as the tool writes it, and port, of the side that it holds for the sender; empty when not told.
         dst: The other side.
         packets: From and to the sender; the total alone where only that is told.
@@ -58,12 +62,22 @@ class Reference:
 
 @dataclass(frozen=True)
 class Listing:
-    """The flows that a tool reported for one capture."""
+    """The flows that a tool reported for one capture.
+
+    Attributes:
+        tool: Its name.
+        capture: Path in the folder of data.
+        name: Of the reference.
+        flows: Those compared: TCP and UDP, or all if the tool does not tell which are.
+        others: The rest.
+        not_comparable: Why it cannot be compared, if so.
+    """
 
     tool: str
     capture: str
     name: str
     flows: tuple[Reference, ...]
+    others: tuple[Reference, ...] = ()
     not_comparable: str = ""
 
 
@@ -78,9 +92,12 @@ def _listing(folder: Path, row: dict[str, str]) -> Listing:
     tool, reader = READERS[row["kind"]]
     path = folder / row["reference"]
     name = path.parent.name if tool == "Zeek" else path.name
-    flows = tuple(reader(path))
-    reason = NOT_COMPARABLE.get(name, "") if tool == "Zeek" else ""
-    return Listing(tool, row["pcap"], name, flows, reason)
+    every = list(reader(path))
+    flows, others = (
+        tuple(one for one in every if (one.protocol in (NOT_TOLD, *COMPARED.values())) == compared)
+        for compared in (True, False)
+    )
+    return Listing(tool, row["pcap"], name, flows, others, NOT_COMPARABLE.get(name, "") if tool == "Zeek" else "")
 
 
 def without_repeats(listings: list[Listing]) -> list[Listing]:
@@ -91,7 +108,7 @@ def without_repeats(listings: list[Listing]) -> list[Listing]:
 
 
 def read_ndpi(path: Path) -> Iterator[Reference]:
-    """Yield the TCP and UDP flows of an ndpiReader listing."""
+    """Yield the flows of an ndpiReader listing."""
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if found := NDPI_FLOW.match(line):
             vlan = NDPI_VLAN.search(line)
@@ -100,7 +117,7 @@ def read_ndpi(path: Path) -> Iterator[Reference]:
                 if statistic := pattern.search(line):
                     details[name] = statistic[1]
             yield Reference(
-                PROTOCOLS[found["protocol"]],
+                _number(found["protocol"]),
                 (found["src"].strip("[]"), int(found["src_port"])),
                 (found["dst"].strip("[]"), int(found["dst_port"])),
                 (int(found["fwd_packets"]), int(found["bwd_packets"])),
@@ -110,12 +127,16 @@ def read_ndpi(path: Path) -> Iterator[Reference]:
             )
 
 
+def _number(protocol: str) -> int:
+    return int(protocol) if protocol.isdigit() else (COMPARED | OTHERS)[protocol]
+
+
 def read_nfstream(path: Path) -> Iterator[Reference]:
     """Yield the flows of an nfstream CSV, which tells neither ends nor protocol; flows of every protocol are in it."""
     with path.open(encoding="utf-8", errors="replace", newline="") as file:
         for row in csv.DictReader(file):
             yield Reference(
-                0,
+                NOT_TOLD,
                 ("", 0),
                 ("", 0),
                 (int(row["bidirectional_packets"]),),
@@ -132,9 +153,9 @@ def read_zeek(path: Path) -> Iterator[Reference]:
         if line.startswith("#"):
             continue
         row = dict(zip(names, line.split("\t"), strict=False))
-        if row.get("proto") in PROTOCOLS and row.get("orig_pkts", "-") != "-":
+        if row.get("proto") in COMPARED and row.get("orig_pkts", "-") != "-":
             yield Reference(
-                PROTOCOLS[row["proto"]],
+                COMPARED[row["proto"]],
                 (row["id.orig_h"], int(row["id.orig_p"])),
                 (row["id.resp_h"], int(row["id.resp_p"])),
                 (int(row["orig_pkts"]), int(row["resp_pkts"])),
@@ -148,4 +169,8 @@ def _zeek_name(name: str) -> str:
     return ZEEK_NAMES.get(name) or re.sub(r"^id_", "id.", name)
 
 
-READERS = {"ndpi-flows": ("nDPI", read_ndpi), "nfstream-flows": ("nfstream", read_nfstream), "zeek-conn": ("Zeek", read_zeek)}
+READERS = {
+    "ndpi-flows": ("nDPI", read_ndpi),
+    "nfstream-flows": ("nfstream", read_nfstream),
+    "zeek-conn": ("Zeek", read_zeek),
+}

@@ -14,34 +14,94 @@ from features.packet import SkipReason
 
 TUNNEL_PROTOCOLS = {4: "IPv4 in IP", 41: "IPv6 in IP", 47: "GRE", 115: "L2TP"}
 TUNNEL_PORTS = {2152: "GTP-U", 4789: "VXLAN", 8472: "VXLAN", 6081: "Geneve", 3544: "Teredo", 5072: "AYIYA"}
-TUNNEL_PORTS |= {5247: "CAPWAP", 37008: "TZSP", 4754: "GRE in UDP", 1701: "L2TP"}
+CAPWAP, WIFI_DATA = 5247, 8
+TUNNEL_PORTS |= {CAPWAP: "CAPWAP", 37008: "TZSP", 4754: "GRE in UDP", 1701: "L2TP"}
 
 
 class Verdict(enum.Enum):
-    """Whose choice a difference is."""
+    """Whose choice a difference is, the lightest first."""
 
     THEIRS = "their rule"
+    LAYER = "the layer metered"
     OURS = "our rule"
-    LAYER = "layer metered"
     MISSING = "not decoded by us"
     UNKNOWN = "unexplained"
 
+    @property
+    def weight(self) -> int:
+        """Place in the list."""
+        return list(Verdict).index(self)
+
 
 class Cause(enum.Enum):
-    """A class of disagreement: its name, whose choice it is, and the two rules."""
+    """A class of disagreement: its name, whose choice it is, and both rules with their source."""
 
-    TUNNEL = ("tunnel", Verdict.LAYER, "They meter the packet inside, we the one outside (Zeek: both).")
-    LINK = ("link header", Verdict.MISSING, "Our decoder does not take the frame; they look behind its link header.")
-    VLAN = ("VLAN tag", Verdict.THEIRS, "The tag is part of their key; to us it is no part of a conversation.")
-    SNAPPED = ("snap length", Verdict.THEIRS, "They leave out a datagram that was not captured whole; lengths come from headers to us.")
-    TOO_LONG = ("IP length beyond the frame", Verdict.OURS, "The header claims more than was on the wire. They leave the packet out; we add up what the header says.")
-    TCP_END = ("TCP end", Verdict.THEIRS, "A SYN after the end opens a new flow to us; to them it goes on with the old one.")
-    TIMER = ("protocol timer", Verdict.THEIRS, "Zeek ends a connection early by a timer of its own.")
-    CHECKSUM = ("wrong checksum", Verdict.THEIRS, "Zeek leaves out packets with a wrong checksum; most are the sender's own, from before the network card.")
-    FRAGMENTS = ("fragments", Verdict.MISSING, "Zeek puts fragments together before it counts; we count the first ones alone.")
-    OFFLOAD = ("IP length 0", Verdict.THEIRS, "The length was left to the network card. They add up 0, we what was on the wire.")
-    HEADER = ("transport header", Verdict.THEIRS, "TCP's header length contradicts the datagram's. They count the packet, we refuse it by name.")
-    FLIPPED = ("both ways as one", Verdict.THEIRS, "Zeek turned the direction round and counts the packets from before as the other side's.")
+    TUNNEL = (
+        "tunnel",
+        Verdict.LAYER,
+        "nDPI and nfstream meter the packet inside (ndpiReader -t, decode_tunnels), Zeek the one outside and the one "
+        "inside (tunnel_parents); we meter the one outside.",
+    )
+    LINK = (
+        "link header",
+        Verdict.MISSING,
+        "They look behind a link header that our decoder does not take; we count the frame as skipped, by reason.",
+    )
+    VLAN = (
+        "VLAN tag",
+        Verdict.THEIRS,
+        "The tag is part of their key (flow.vlan_id, get_flow_key); to us it is no part of a conversation.",
+    )
+    SNAPPED = (
+        "snap length",
+        Verdict.THEIRS,
+        "nDPI leaves out a datagram that was not captured to its end (get_ndpi_flow_info: ipsize < tot_len); to us "
+        "lengths come from the headers.",
+    )
+    TOO_LONG = (
+        "IP length beyond the frame",
+        Verdict.OURS,
+        "The IP header claims more bytes than were on the wire. nDPI leaves the packet out; we add up what the header "
+        "claims.",
+    )
+    TCP_END = (
+        "TCP end",
+        Verdict.THEIRS,
+        "A SYN after FIN from both sides or RST opens a new flow to us; nDPI goes on with the old one, Zeek waits for "
+        "its timers.",
+    )
+    TIMER = ("protocol timer", Verdict.THEIRS, "Zeek ends a connection by a timer of its own (init-bare.zeek).")
+    CHECKSUM = (
+        "wrong checksum",
+        Verdict.THEIRS,
+        "Zeek leaves out packets with a wrong checksum (ignore_checksums); we count what was on the wire.",
+    )
+    FRAGMENTS = (
+        "fragments",
+        Verdict.MISSING,
+        "Zeek puts fragments together before it counts; we count the first one and skip the others by reason.",
+    )
+    OFFLOAD = (
+        "IP length 0",
+        Verdict.THEIRS,
+        "The sender left the length to its network card. Zeek adds up 0, we what was on the wire.",
+    )
+    HEADER = (
+        "transport header",
+        Verdict.THEIRS,
+        "The transport header does not fit into the datagram, or TCP's length of it is impossible. nDPI and nfstream "
+        "count the packet, with ports 0 where there is no room for them; Zeek and we refuse it by name.",
+    )
+    MISREAD = (
+        "not IP",
+        Verdict.THEIRS,
+        "nfstream does not ask for the EtherType (packet_ether_type_checker): what begins with a 4 or a 6 is IP to it.",
+    )
+    FLIPPED = (
+        "both ways as one",
+        Verdict.THEIRS,
+        "Zeek turned the direction round and counts the packets from before as the other side's.",
+    )
     UNKNOWN = ("unexplained", Verdict.UNKNOWN, "No rule gives their numbers.")
 
     def __init__(self, title: str, verdict: Verdict, text: str) -> None:
@@ -72,10 +132,14 @@ def damaged(seen: Sighting, frame: Frame) -> Reason | None:
 
 
 def inside(seen: Sighting, frame: Frame) -> Reason | None:
-    """Tell whether the packet carries another one: an IPv4 header whose checksum is right, or an IPv6 one to its end."""
+    """Tell whether the packet carries an IPv4 header whose checksum is right, or an IPv6 one that reaches to its end."""
     data = frame.data
     if frame.key is None:
         return None
+    if CAPWAP in (frame.key.low.port, frame.key.high.port):
+        at = seen.transport + 8
+        at += (data[at + 1] & 0xF8) >> 1 if at + 1 < len(data) and not data[at] & 15 else len(data)
+        return Reason(Cause.TUNNEL, "CAPWAP") if at + 32 < len(data) and data[at + 1] == WIFI_DATA else None
     for at in range(seen.transport + 4, min(seen.transport + 100, len(data) - 20)):
         size = (data[at] & 15) * 4
         if data[at] >> 4 == 4 and size >= 20 and ones_sum(data[at : at + size]) == RIGHT:
@@ -111,7 +175,7 @@ class Rules:
 
 RULES = {
     "nDPI": Rules(lambda frame, _: len(frame.data), (unknown_link, cut, inside), vlans=True),
-    "nfstream": Rules(lambda frame, _: frame.original, (unknown_link,), vlans=True),
+    "nfstream": Rules(lambda frame, _: max(frame.original, len(frame.data)), (unknown_link,), vlans=True),
     "Zeek": Rules(lambda _, seen: seen.length, (unknown_link, damaged), timers=True, puts_together=True),
 }
 
@@ -127,6 +191,17 @@ def otherwise(frame: Frame) -> Reason:
     if frame.reason is SkipReason.NOT_IP:
         return Reason(Cause.LINK, f"EtherType 0x{ethertype(frame.data)}")
     return Reason(Cause.LINK, frame.reason.name.lower())
+
+
+def misread_offsets(frame: Frame) -> list[int]:
+    """Return where nfstream takes a frame for IP without asking for the type before: behind Ethernet, and in CAPWAP."""
+    offsets = []
+    if frame.reason is SkipReason.NOT_IP:
+        offsets.append(12 + frame.data[12:].find(bytes.fromhex(ethertype(frame.data))) + 2)
+    if frame.key is not None and CAPWAP in (frame.key.low.port, frame.key.high.port):
+        header = 14 + 20 + 8
+        offsets.append(header + ((frame.data[header + 1] & 0xF8) >> 1) + 24 + 8)
+    return [at for at in offsets if at + 20 <= len(frame.data) and frame.data[at] >> 4 in (4, 6)]
 
 
 def tunnel_of(outer: Key) -> str:

@@ -1,4 +1,4 @@
-"""Cells of a text column to numbers, ports and protocol numbers: whole columns first, cell by cell only where that fails.
+"""Cells of a text column to numbers, ports, protocols and addresses: whole columns first, cells where that fails.
 
 Every function returns the values and a mask of the cells that have text but no such value; no value at all is NaN.
 """
@@ -29,9 +29,13 @@ ALIASES = {
     "ipv6-icmp": 58, "icmp6": 58, "icmpv6": 58, "ipnip": 4, "ipv4": 4, "udp-lite": 136,
     "rtp": 17, "rtcp": 17, "udt": 17, "esp": 50, "ah": 51, "gre": 47, "sctp": 132,
 }  # fmt: skip
-IANA_NAMES = ["hopopt", "icmp", "igmp", "ggp", "ip", "st", "tcp", "cbt", "egp", "igp", "bbn-rcc", "nvp", "pup", "argus", "emcon", "xnet", "chaos", "udp", "mux", "dcn", "hmp", "prm", "xns-idp", "trunk-1", "trunk-2", "leaf-1", "leaf-2", "rdp", "irtp", "iso-tp4", "netblt", "mfe-nsp", "merit-inp", "dccp", "3pc", "idpr", "xtp", "ddp", "idpr-cmtp", "tp++", "il", "ipv6", "sdrp", "ipv6-route", "ipv6-frag", "idrp", "rsvp"]
+IANA_NAMES = (
+    "hopopt,icmp,igmp,ggp,ip,st,tcp,cbt,egp,igp,bbn-rcc,nvp,pup,argus,emcon,xnet,chaos,udp,mux,dcn,hmp,prm,xns-idp,"
+    "trunk-1,trunk-2,leaf-1,leaf-2,rdp,irtp,iso-tp4,netblt,mfe-nsp,merit-inp,dccp,3pc,idpr,xtp,ddp,idpr-cmtp,tp++,il,"
+    "ipv6,sdrp,ipv6-route,ipv6-frag,idrp,rsvp"
+)
 """Protocol names in the order of their numbers, as far as records were seen to use them (IANA protocol numbers)."""
-PROTOCOLS = {name: number for number, name in enumerate(IANA_NAMES)} | {
+PROTOCOLS = {name: number for number, name in enumerate(IANA_NAMES.split(","))} | {
     "swipe": 53, "mobile": 55, "skip": 57, "ipv6-no": 59, "ipv6-opts": 60, "sat-mon": 69, "visa": 70, "sun-nd": 77,
     "vmtp": 81, "vines": 83, "eigrp": 88, "ospf": 89, "ipip": 94, "etherip": 97, "pim": 103, "ipcomp": 108,
     "vrrp": 112, "pgm": 113, "l2tp": 115, "isis": 124, "udplite": 136, **ALIASES,
@@ -77,7 +81,7 @@ def numbers(column: pa.Array) -> Cells:
 
 
 def ports(column: pa.Array) -> Cells:
-    """Return a column as port numbers; hexadecimal ones (0x0303) are read, other than whole numbers to 65535 are bad."""
+    """Return a column as port numbers; 0x0303 is read, all but whole numbers to 65535 are bad."""
     cells = numbers(column)
     if cells.bad.any():
         cells = _looked_up(column, _hexadecimal)

@@ -1,7 +1,7 @@
 """Feature columns of records: what the source gives, and what follows from it by the definitions of features.columns.
 
-The raw flow of features.flow_record is filled with what is known and NaN elsewhere, and handed to the same functions that
-serve captures. NaN runs through their sums and ratios; the few columns made by comparisons, which know no NaN, are
+The raw flow of features.flow_record is filled with what is known and NaN elsewhere, and handed to the same functions
+that serve captures. NaN runs through their sums and ratios; the few columns made by comparisons, which know no NaN, are
 made null here where what they compare is unknown.
 """
 
@@ -22,7 +22,6 @@ SIDES = ("fwd", "bwd")
 OWN_FEATURES = tuple(column.name for column in COLUMNS if column.role == "feature" and column.group != "context")
 NEVER_FROM_RECORDS = ("fwd_ttl_spread", "bwd_ttl_spread")
 """Made from extremes that no record has; a source may give them itself."""
-OUTCOMES = ("tcp_established", "tcp_unanswered", "tcp_refused", "tcp_half_open", "tcp_mid_flow")
 SEEN = ("syn_seen", "syn_ack_seen", "handshake_seen")
 NS_PER_S = 1e9
 
@@ -39,7 +38,7 @@ def with_totals(numbers: Numbers) -> Numbers:
 
 
 def feature_columns(numbers: Numbers, rows: int) -> dict[str, Floats]:
-    """Return the feature columns that need no neighbours, shape (rows,), NaN for null; those without a value left out."""
+    """Return the feature columns that need no neighbours, shape (rows,), NaN for null."""
     given = {name: values for name, values in numbers.items() if name in OWN_FEATURES}
     computed = _computed(_Known(numbers, rows))
     columns = {name: _first_known(given[name], computed.get(name)) for name in given}
@@ -83,7 +82,7 @@ def _computed(known: _Known) -> dict[str, Floats]:
         columns = flow_columns(cast("npt.NDArray[np.void]", fields))
     unknown = _unknown(known)
     return {
-        name: np.where(unknown[name], np.nan, values) if name in unknown else values.astype(np.float64)
+        name: np.where(unknown[name], np.nan, values) if name in unknown else values.astype(np.float64, copy=False)
         for name, values in columns.items()
         if name not in NEVER_FROM_RECORDS
     }
@@ -156,7 +155,7 @@ def _handshake(known: _Known) -> Fields:
         field: np.where(known[name] == 1, 0, NEVER)
         for field, name in (("syn_ns", "syn_seen"), ("syn_ack_ns", "syn_ack_seen"), ("handshake_ns", "handshake_seen"))
     }
-    return {**times, "established": known["handshake_seen"] == 1, "flags": flags}
+    return {**times, "established": (known["syn_seen"] == 1) & (known["handshake_seen"] == 1), "flags": flags}
 
 
 def _unknown(known: _Known) -> dict[str, Mask]:
@@ -173,7 +172,7 @@ def _unknown(known: _Known) -> dict[str, Mask]:
     syn, syn_ack, handshake = (np.isnan(known[name]) for name in SEEN)
     resets = [np.isnan(known[f"{side}_reset_seen"]) & np.isnan(known[f"{side}_rst_packets"]) for side in SIDES]
     unknown |= {
-        "tcp_established": handshake,
+        "tcp_established": syn | handshake,
         "tcp_unanswered": syn | np.isnan(known["bwd_packets"]),
         "tcp_refused": syn | syn_ack | resets[1],
         "tcp_half_open": syn_ack | handshake,
@@ -188,16 +187,19 @@ def _unknown(known: _Known) -> dict[str, Mask]:
 
 def _ruled(columns: dict[str, Floats], known: _Known) -> dict[str, Floats]:
     """Return the columns without values that the schema's null rules forbid, whoever gave them."""
-    rules = _null_rules(known)
-    for name in columns:
-        for prefix, forbidden in rules.items():
-            if name.startswith(prefix) and forbidden.any():
-                columns[name] = np.where(forbidden, np.nan, columns[name])
-    return columns
+    rules = {prefix: forbidden for prefix, forbidden in _null_rules(known).items() if forbidden.any()}
+    return {
+        name: np.where(_any_of(rules, name), np.nan, values) if name.startswith(tuple(rules)) else values
+        for name, values in columns.items()
+    }
+
+
+def _any_of(rules: dict[str, Mask], name: str) -> Mask:
+    return np.any([forbidden for prefix, forbidden in rules.items() if name.startswith(prefix)], axis=0)
 
 
 def _null_rules(known: _Known) -> dict[str, Mask]:
-    """Return by the beginning of a column's name where it has no value: empty sides, single packets, other protocols."""
+    """Return by the beginning of a column's name where it has no value: empty sides, lone packets, other protocols."""
     not_tcp = ~np.isnan(known["protocol"]) & (known["protocol"] != TCP)
     rules: dict[str, Mask] = {"gap_": known.total("packets") < 2}
     for side in SIDES:

@@ -14,7 +14,7 @@ from features.records.byte_stream import read_sample
 from features.records.cells import addresses
 from features.records.layout import JSON_LINES, PARQUET, SEPARATED, Layout
 from features.records.mapping import read_mapping
-from features.records.settings import RecordSettings
+from features.records.settings import DEFAULTS, RecordSettings
 from features.records.sources.known import ADAPTERS
 
 DELIMITERS = ("\t", ",", ";", "|", " ")
@@ -26,7 +26,7 @@ VOLUMES = ("packets", "bytes")
 """Ends of targets that a JSON column must be seen to have before the file is taken to give them."""
 
 
-def detect(path: Path, settings: RecordSettings = RecordSettings()) -> Layout:
+def detect(path: Path, settings: RecordSettings = DEFAULTS) -> Layout:
     """Return how a record file is written; its `adapter` says by what tool.
 
     Raises:
@@ -57,6 +57,10 @@ def _unknown(path: Path, first: str, adapters: tuple[Adapter, ...]) -> RecordErr
     if first.startswith(LISTINGS):
         return RecordError(
             "A listing of nfdump for people", str(path), "nfdump's CSV", first[:80], "nfdump -r FILE -q -o csv"
+        )
+    if first.lstrip().startswith("["):
+        return RecordError(
+            "A JSON array", str(path), "one JSON object a line", first[:80], "jq -c '.[]' FILE > flows.json"
         )
     known = ", ".join(adapter.name for adapter in adapters)
     return RecordError(

@@ -16,7 +16,9 @@ from features.records.layout import Layout
 from features.records.ordering import by_end
 from features.records.rejects import Reject, Rejects
 from features.records.rows import has_addresses, has_times, read_rows, row_schema
-from features.records.settings import RecordSettings
+from features.records.settings import DEFAULTS, RecordSettings
+from features.records.shown import shown_fields
+from features.records.table_rows import TableRows
 from features.schema import COLUMNS
 
 ROW = np.dtype([("row", "i8")])
@@ -58,7 +60,7 @@ class RecordExtraction:
         targets = set().union(*(layout.targets() for layout in layouts))
         rejects = Rejects(self._settings.rejects_kept, self._settings.max_reject_share)
         self.rejects = rejects.kept
-        made = TableRows(targets, self._capture)
+        made = TableRows(self._capture)
         rows = self._rows(layouts, row_schema(targets), rejects)
         for ready, context in _in_context(rows, targets, self._settings.run_rows, made):
             yield made.rows(ready, context)
@@ -78,9 +80,7 @@ class RecordExtraction:
                 yield batch if batch.schema == schema else _widened(batch, schema)
 
 
-def extract_records(
-    paths: Sequence[Path], settings: RecordSettings = RecordSettings(), capture: str = ""
-) -> RecordExtraction:
+def extract_records(paths: Sequence[Path], settings: RecordSettings = DEFAULTS, capture: str = "") -> RecordExtraction:
     """Return the feature rows of record files of one kind, taken as one source whatever their order.
 
     Args:
@@ -115,7 +115,7 @@ def _widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _in_context(
-    rows: Iterator[pa.RecordBatch], targets: set[str], run_rows: int, made: "TableRows"
+    rows: Iterator[pa.RecordBatch], targets: set[str], run_rows: int, made: TableRows
 ) -> Iterator[tuple[pa.RecordBatch, dict[str, Floats]]]:
     """Yield rows by end with their context columns; as they come and without, where times or addresses are missing."""
     if not has_times(targets):
@@ -125,6 +125,7 @@ def _in_context(
     if not has_addresses(targets):
         yield from ((batch, {}) for batch in ordered)
         return
+    known = set(row_schema(targets).names)
     window = ContextWindow(ROW)
     seed = secrets.randbits(63)
     waiting: list[pa.RecordBatch] = []
@@ -133,26 +134,26 @@ def _in_context(
         waiting.append(batch)
         # what is pushed in order of end comes back in that order: the rows themselves can wait here
         ready = window.push(np.zeros(batch.num_rows, ROW), neighbours(shown, seed), int(shown["last_ns"][-1]))
-        yield from _released(waiting, len(ready.flows), ready.columns, targets)
+        yield from _released(waiting, len(ready.flows), ready.columns, known)
     ready = window.finish()
-    yield from _released(waiting, len(ready.flows), ready.columns, targets)
+    yield from _released(waiting, len(ready.flows), ready.columns, known)
     made.cut_short = window.cut_short
 
 
 def _released(
-    waiting: list[pa.RecordBatch], count: int, context: dict[str, Floats], targets: set[str]
+    waiting: list[pa.RecordBatch], count: int, context: dict[str, Floats], known: set[str]
 ) -> Iterator[tuple[pa.RecordBatch, dict[str, Floats]]]:
     """Yield the first `count` waiting rows, a batch at a time, and take them off the list."""
-    known = {name: values for name, values in context.items() if _says_something(name, targets)}
+    telling = {name: values for name, values in context.items() if _says_something(name, known)}
     at = 0
     while at < count:
         batch = waiting.pop(0)
         taken = min(count - at, batch.num_rows)
         if taken < batch.num_rows:
             waiting.insert(0, batch.slice(taken))
-        yield batch.slice(0, taken), {name: values[at : at + taken] for name, values in known.items()}
+        yield batch.slice(0, taken), {name: values[at : at + taken] for name, values in telling.items()}
         at += taken
 
 
-def _says_something(name: str, targets: set[str]) -> bool:
-    return all(targets.issuperset(needs) for part, needs in CONTEXT_NEEDS.items() if part in name)
+def _says_something(name: str, known: set[str]) -> bool:
+    return all(known.issuperset(needs) for part, needs in CONTEXT_NEEDS.items() if part in name)

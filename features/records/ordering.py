@@ -1,8 +1,8 @@
 """Rows by end time, whatever the order of the file: sorted in memory run by run, runs merged from temporary files.
 
-Record files are nearly in order of end (Zeek, Suricata), of start (Argus), or of nothing (samples, merged sets). Sorting
-all of them makes the context of a flow independent of the order of its file. Memory: one run while reading, then one
-batch of every run.
+Record files are nearly in order of end (Zeek, Suricata), of start (Argus), or of nothing (samples, merged sets).
+Sorting all of them makes the context of a flow independent of the order of its file. Memory: one run while
+reading, then one batch of every run.
 """
 
 import tempfile

@@ -133,7 +133,7 @@ def _decoded(table: pa.Table, lines: _LinesOf, rejects: Rejects) -> Batch | None
     wrong = {"not_utf8": _not_utf8(columns)}
     name = table.column_names[0]
     repeated = pc.equal(columns[name], pa.scalar(name.encode(), pa.binary()))
-    wrong["header_again"] = pc.fill_null(repeated, False).to_numpy(zero_copy_only=False)
+    wrong["header_again"] = pc.fill_null(repeated, False).to_numpy(zero_copy_only=False) & ~wrong["not_utf8"]
     keep = ~(wrong["not_utf8"] | wrong["header_again"])
     find = lines.of_rows
     if not keep.all():

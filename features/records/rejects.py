@@ -56,6 +56,8 @@ class Rejects:
 
     def add(self, reason: str, lines: list[int]) -> None:
         """Count rows left out for a reason."""
+        if not lines:
+            return
         self.counts[reason] += len(lines)
         self._of_file[reason] += len(lines)
         if reason in NOT_MALFORMED:

@@ -11,15 +11,17 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from features.records.adapter import ADDRESSES, PORTS, TEXTS, TIMES, Given, Numbers, Records
+from features.records.adapter import ADDRESSES, PORTS, TEXTS, TIMES, Floats, Given, Numbers, Records
+from features.records.batch import Batch
 from features.records.cells import Cells, Mask, addresses, is_not_ip, numbers, ports, protocols
 from features.records.derive import with_totals
 from features.records.layout import Layout
-from features.records.reading import Batch, read_batches
+from features.records.reading import read_batches
 from features.records.rejects import Rejects
 from features.records.times import UNSET, Nanoseconds, Writing, times
 
 NS_PER_S = 1e9
+LONGEST_S = 1e9
 YEAR_1971_NS = 31_536_000 * 1_000_000_000
 CORE = ("duration_s", "packets", "bytes", "fwd_packets", "bwd_packets", "fwd_bytes", "bwd_bytes")
 """Numbers that make a row unbelievable when they are negative; other negative numbers are read as no value."""
@@ -112,6 +114,8 @@ class _Rows:
 
     def _first_of(self, names: list[str]) -> pa.Array:
         found = [self._raw[name] for name in names]
+        if len({column.type for column in found}) > 1:
+            found = [column.cast(pa.string()) for column in found]
         return pc.coalesce(*found) if len(found) > 1 else found[0]
 
     def _parse(self) -> None:
@@ -177,20 +181,15 @@ class _Rows:
                 self._numbers[name] = np.where(negative, np.nan, values)
 
     def _finish_times(self) -> None:
-        """Complete start, end and duration from two of them; without a duration the end is the start."""
-        start, end = self._times.get("start"), self._times.get("end")
-        duration = self._numbers.get("duration_s")
-        span = None if duration is None else np.rint(np.nan_to_num(duration) * NS_PER_S).astype(np.int64)
-        if start is None:
-            start = end if span is None else np.where(end == UNSET, UNSET, end - span)
-        elif end is None:
-            end = start if span is None else np.where(start == UNSET, UNSET, start + span)
+        """Complete start, end and duration from two of them."""
+        start, end = _completed(self._times, self._numbers.get("duration_s"))
         missing = (start == UNSET) | (end == UNSET)
         self._refuse("no_time", missing)
         self._refuse("negative_duration", ~missing & (end < start))
         if self._targets.issuperset(TIMES):
             lasted = np.where(missing, np.nan, (end - start) / NS_PER_S)
-            self._numbers["duration_s"] = lasted if duration is None else np.where(np.isnan(duration), lasted, duration)
+            duration = self._numbers.get("duration_s", lasted)
+            self._numbers["duration_s"] = np.where(np.isnan(duration), lasted, duration)
         self._times = {"start": start, "end": end}
 
     def _refuse(self, reason: str, mask: Mask) -> None:
@@ -241,3 +240,16 @@ def _in_our_words(column: pa.Array, words: tuple[tuple[str, str], ...]) -> pa.Ar
         return column
     theirs, ours = zip(*words, strict=True)
     return pa.array(ours, pa.string()).take(pc.index_in(column, pa.array(theirs, pa.string())))
+
+
+def _completed(given: dict[str, Nanoseconds], duration: Floats | None) -> tuple[Nanoseconds, Nanoseconds]:
+    """Return start and end, the one that is not given from the other and the duration; without it they are equal."""
+    known = given.get("start", given.get("end", np.empty(0, np.int64)))
+    lasted = np.zeros(len(known)) if duration is None else np.nan_to_num(duration)
+    span = np.rint(np.clip(lasted, -LONGEST_S, LONGEST_S) * NS_PER_S).astype(np.int64)
+    start, end = given.get("start"), given.get("end")
+    if start is None:
+        return np.where(known == UNSET, UNSET, known - span), known
+    if end is None:
+        return known, np.where(known == UNSET, UNSET, known + span)
+    return start, end

@@ -39,3 +39,6 @@ class RecordSettings:
             ZoneInfo(self.time_zone)
         except (ZoneInfoNotFoundError, ValueError) as error:
             raise ConfigError("No such time zone", "time_zone", "such as Europe/Prague", self.time_zone) from error
+
+
+DEFAULTS = RecordSettings()

@@ -5,7 +5,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.flow_record import FLOW, NEVER
-from features.records.adapter import TIMES, Floats
+from features.records.adapter import Floats
 from features.records.cells import OTHER_PROTOCOL
 
 RESERVED_PROTOCOL = 255
@@ -46,10 +46,12 @@ def shown_fields(batch: pa.RecordBatch) -> npt.NDArray[np.void]:
     shown["protocol"] = np.where(protocol == OTHER_PROTOCOL, RESERVED_PROTOCOL, protocol)
     for name in ("icmp_type", "icmp_code"):
         shown[name] = number_or(batch, name, 0)
-    shown["first_ns"], shown["last_ns"] = (batch.column(name).to_numpy() for name in TIMES)
+    for field, name in (("first_ns", "start"), ("last_ns", "end")):
+        shown[field] = batch.column(name).to_numpy() if name in batch.schema.names else 0
     for name, otherwise in (("packets", 1), ("bytes", 0), ("payload_bytes", 0)):
-        for side, words in enumerate(("fwd", "bwd")):
-            shown[name][:, side] = number_or(batch, f"{words}_{name}", otherwise)
-    shown["established"] = number_or(batch, "handshake_seen", 1) == 1
+        for index, words in enumerate(("fwd", "bwd")):
+            shown[name][:, index] = number_or(batch, f"{words}_{name}", otherwise)
+    seen = (number_or(batch, name, 1) == 1 for name in ("syn_seen", "handshake_seen"))
+    shown["established"] = np.logical_and(*seen)
     shown["syn_ns"] = np.where(number_or(batch, "syn_seen", 0) == 1, 0, NEVER)
     return shown

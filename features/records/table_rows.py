@@ -28,8 +28,7 @@ class TableRows:
         cut_short: Rows whose later neighbours did not fit in memory.
     """
 
-    def __init__(self, targets: set[str], capture: str) -> None:
-        self._targets = targets
+    def __init__(self, capture: str) -> None:
         self._capture = capture
         self._schema = records_schema()
         self.count = 0
@@ -43,10 +42,8 @@ class TableRows:
         columns = {**feature_columns(numbers, batch.num_rows), **context}
         identity = self._identity(batch, numbers)
         arrays = [
-            identity.get(field.name, None)
-            if field.name in identity
-            else _nullable(columns.get(field.name), batch.num_rows)
-            for field in self._schema
+            identity[name] if name in identity else _nullable(columns.get(name), batch.num_rows)
+            for name in self._schema.names
         ]
         made = pa.RecordBatch.from_arrays(
             [array.cast(field.type) for array, field in zip(arrays, self._schema, strict=True)], schema=self._schema
@@ -71,7 +68,7 @@ class TableRows:
         identity |= {name: batch.column(name) for name in texts}
         identity |= {name: batch.column(name).cast(moment) for name in TIMES if name in batch.schema.names}
         identity |= _integers(numbers)
-        if has_addresses(self._targets) and "protocol" in numbers:
+        if "src" in batch.schema.names and "protocol" in numbers:
             identity["community_id"] = _completed_ids(batch, identity["community_id"])
         return identity
 

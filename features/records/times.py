@@ -30,7 +30,7 @@ class Times(NamedTuple):
 
 
 class Writing(NamedTuple):
-    """How a source writes its times: seconds of an epoch unit (a power of ten), the zone of times without one, and the order."""
+    """How a source writes times: seconds of an epoch unit (a power of ten), zone where none is named, order of days."""
 
     unit_s: float = 1.0
     zone: str = "UTC"
@@ -42,7 +42,7 @@ def times(column: pa.Array, writing: Writing) -> Times:
     if not pa.types.is_string(column.type):
         return _checked(_of_floats(column.cast(pa.float64()), writing.unit_s), column)
     values = np.full(len(column), UNSET)
-    for read in (_decimal, _iso, _slashed):
+    for read in (_decimal, _longer_decimal, _iso, _slashed):
         open_rows = np.flatnonzero((values == UNSET) & column.is_valid().to_numpy(zero_copy_only=False))
         if not len(open_rows):
             break
@@ -66,17 +66,22 @@ def _of_floats(column: pa.Array, unit_s: float) -> Nanoseconds:
 
 def _decimal(column: pa.Array, writing: Writing) -> Nanoseconds:
     """Read decimal numbers exactly: of seconds with nine decimal places the unscaled value is nanoseconds."""
+    scale = 9 + round(math.log10(writing.unit_s))
     try:
-        decimals = column.cast(pa.decimal128(38, 9 + round(math.log10(writing.unit_s))))
+        decimals = column.cast(pa.decimal128(38, scale))
     except pa.ArrowInvalid:
-        digits = pc.match_substring_regex(column, r"^\s*\d{1,18}(\.\d+)?\s*$")
-        if not pc.any(digits).as_py():
-            return np.full(len(column), UNSET)
-        readable = pc.utf8_trim_whitespace(pc.if_else(digits, column, None))
-        return _of_floats(readable.cast(pa.float64()), writing.unit_s)
+        right = pc.match_substring_regex(column, rf"^\d{{1,18}}(\.\d{{1,{scale}}})?$")
+        decimals = pc.if_else(right, column, None).cast(pa.decimal128(38, scale))
     words = np.frombuffer(decimals.buffers()[1], np.int64)[2 * decimals.offset :].reshape(-1, 2)[: len(column)]
     inside = (words[:, 1] == 0) & (words[:, 0] >= 0) & decimals.is_valid().to_numpy(zero_copy_only=False)
     return np.where(inside, words[:, 0], UNSET)
+
+
+def _longer_decimal(column: pa.Array, writing: Writing) -> Nanoseconds:
+    """Read numbers with blanks around them or more decimal places than nanoseconds have."""
+    digits = pc.match_substring_regex(column, r"^\s*\d{1,18}(\.\d*)?\s*$")
+    readable = pc.utf8_trim_whitespace(pc.if_else(digits, column, None))
+    return _of_floats(readable.cast(pa.float64()), writing.unit_s)
 
 
 def _iso(column: pa.Array, writing: Writing) -> Nanoseconds:

@@ -3,7 +3,10 @@
 import bz2
 import gzip
 import lzma
+import os
 import struct
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,10 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.capture import LARGEST_RECORD, open_capture
+from features.capture import open_capture
 from features.errors import CaptureError
+from features.frames import LARGEST_RECORD
 
-MICROSECONDS, NANOSECONDS = 0xA1B2C3D4, 0xA1B23C4D
+MICROSECONDS, NANOSECONDS, PATCHED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
+ROOT = Path(__file__).parents[2]
 Record = tuple[int, int, bytes, int]
 RECORDS: list[Record] = [
     (1_700_000_000, 5, b"abc", 3),
@@ -27,7 +32,8 @@ RECORDS: list[Record] = [
 def pcap(records: list[Record], order: str = "<", magic: int = MICROSECONDS, link_type: int = 1) -> bytes:
     """Return the bytes of a capture of (seconds, fraction, captured bytes, original length)."""
     header = struct.pack(f"{order}IHHiIII", magic, 2, 4, 0, 0, 65535, link_type)
-    return header + b"".join(struct.pack(f"{order}IIII", s, f, len(b), n) + b for s, f, b, n in records)
+    more = bytes(8 if magic == PATCHED else 0)
+    return header + b"".join(struct.pack(f"{order}IIII", s, f, len(b), n) + more + b for s, f, b, n in records)
 
 
 def write(folder: Path, content: bytes) -> Path:
@@ -62,9 +68,9 @@ def with_arrow(compression: str) -> Callable[[bytes], bytes]:
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
-@pytest.mark.parametrize(("magic", "unit_ns"), [(MICROSECONDS, 1000), (NANOSECONDS, 1)])
+@pytest.mark.parametrize(("magic", "unit_ns"), [(MICROSECONDS, 1000), (NANOSECONDS, 1), (PATCHED, 1000)])
 def test_byte_orders_and_resolutions(tmp_path: Path, order: str, magic: int, unit_ns: int) -> None:
-    """Both byte orders and both resolutions give the same frames, their times in nanoseconds, past 2038 too."""
+    """Both byte orders and all known magics give the same frames, their times in nanoseconds, past 2038 too."""
     frames, torn = read(write(tmp_path, pcap(RECORDS, order, magic, link_type=113)))
     assert frames == [(s * 10**9 + f * unit_ns, content, original, 113) for s, f, content, original in RECORDS]
     assert torn == 0
@@ -121,8 +127,8 @@ def test_frame_check_sequence_length_is_no_link_type(tmp_path: Path) -> None:
         (b"", "empty"),
         (b"frame.time,ip.src\n", "text: 'frame.time,ip.src"),
         (bytes([0x7F, 0x45, 0x4C, 0x46] * 8), "bytes 7f 45 4c 46"),
-        (b"\x0a\x0d\x0d\x0a" + bytes(60), "editcap -F pcap"),
-        (with_arrow("zstd")(b"\x0a\x0d\x0d\x0a" + bytes(60)), "pcapng is not read yet"),
+        (b"\x0a\x0d\x0d\x0a" + bytes(60), "bytes 0a 0d 0d 0a"),
+        (b"\x0a\x0d\x0d\x0a\x1c\x00\x00\x00\x4d\x3c\x2b\x1a", "inside its file header"),
         (pcap(RECORDS)[:20], "inside its file header"),
         (gzip.compress(b""), "nothing"),
         (gzip.compress(b"some text\n"), "not a capture"),
@@ -142,6 +148,46 @@ def test_missing_file_and_directory(tmp_path: Path) -> None:
         open_capture(tmp_path / "nowhere")
     with pytest.raises(CaptureError, match="directory"):
         open_capture(tmp_path)
+
+
+def through_a_pipe(content: bytes, source: Path | None) -> list[bytes]:
+    """Return the frames that a process of its own reads from standard input, or from a named pipe."""
+    program = (
+        "import sys, pathlib\nfrom features.capture import open_capture\n"
+        "for block, rows in open_capture(pathlib.Path(sys.argv[1])):\n"
+        "    for row in rows: print(block[row['start']:row['start'] + row['captured']].tobytes().hex())"
+    )
+    command = [sys.executable, "-c", program, str(source or "-")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT) as process:  # noqa: S603 (our own command)
+        if source is None and process.stdin:
+            process.stdin.write(content)
+            process.stdin.close()
+        elif source:
+            source.write_bytes(content)
+        shown = process.stdout.read() if process.stdout else b""
+    return [bytes.fromhex(line) for line in shown.decode().splitlines()]
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, lzma.compress, with_arrow("zstd"), with_arrow("lz4")])
+def test_standard_input(compress: Callable[[bytes], bytes]) -> None:
+    """The path "-" is standard input, compressed or not."""
+    assert through_a_pipe(compress(pcap(RECORDS)), None) == [content for _, _, content, _ in RECORDS]
+
+
+def test_named_pipe(tmp_path: Path) -> None:
+    """A named pipe is read without seeking."""
+    os.mkfifo(tmp_path / "pipe")
+    assert through_a_pipe(pcap(RECORDS), tmp_path / "pipe") == [content for _, _, content, _ in RECORDS]
+
+
+def test_standard_input_that_is_a_file(tmp_path: Path) -> None:
+    """A file given as standard input is read from its beginning, and standard input stays open."""
+    path = write(tmp_path, pcap(RECORDS))
+    program = "import sys, pathlib\nfrom features.capture import open_capture\n"
+    program += "with open_capture(pathlib.Path('-')) as c: print(sum(len(f.rows) for f in c))\nsys.stdin.fileno()"
+    with path.open("rb") as file:
+        done = subprocess.run([sys.executable, "-c", program], stdin=file, capture_output=True, cwd=ROOT, check=True)  # noqa: S603
+    assert done.stdout.split() == [b"3"]
 
 
 def test_impossible_record(tmp_path: Path) -> None:

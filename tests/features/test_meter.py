@@ -20,7 +20,7 @@ from features.capture import open_capture
 from features.errors import CaptureError, ConfigError
 from features.flow_record import FLOW, NEVER, EndReason
 from features.meter import CaptureMeter, FlowBatch, MeterSettings
-from features.packet import PACKET, SkipReason, decode_frames
+from features.packet import PACKET, SkipReason, decode_frames, new_fragments
 from tests.features import meter_oracle
 from tests.features.meter_oracle import Seen, assert_same_flows, seen_by_scapy
 
@@ -91,10 +91,12 @@ def udp(sport: int = 1000) -> Packet:
 def decoded(path: Path) -> Iterator[Seen]:
     """Yield a capture's packets as the oracle writes them (the decoder has its own oracle in test_packet)."""
     packets, skipped = np.zeros(8192, dtype=PACKET), np.zeros(len(SkipReason), dtype=np.int64)
+    fragments = new_fragments(4096, np.arange(6, dtype=np.uint64))
     with open_capture(path) as capture:
         for block, rows in capture:
-            for row in packets[: decode_frames(block, rows, packets, skipped)]:
+            for row in packets[: decode_frames(block, rows, packets, skipped, fragments)]:
                 values = dict(zip(PACKET.names or (), row.tolist(), strict=True))
+                values.pop("ip_id")
                 ends = {
                     end: values.pop(f"{end}_high").to_bytes(8) + values.pop(f"{end}_low").to_bytes(8)
                     for end in ("src", "dst")

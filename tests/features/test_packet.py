@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scapy.contrib.mpls import MPLS
+from scapy.layers.dot11 import Dot11, Dot11QoS, RadioTap
 from scapy.layers.inet import IP, TCP, UDP, IPOption_NOP, IPOption_RR
 from scapy.layers.inet6 import (
     ICMPv6EchoRequest,
@@ -17,11 +19,15 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrHopByHop,
     IPv6ExtHdrRouting,
 )
-from scapy.layers.l2 import ARP, CookedLinux, CookedLinuxV2, Dot1AD, Dot1Q, Dot3, Ether, Loopback
+from scapy.layers.l2 import ARP, LLC, CookedLinux, CookedLinuxV2, Dot1AD, Dot1Q, Dot3, Ether, Loopback
+from scapy.layers.l2 import SNAP as SNAP_HEADER
+from scapy.layers.ppp import PPP, PPPoE
+from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
 from features.capture import open_capture
-from features.packet import PACKET, SkipReason, decode_bytes, decode_frames
+from features.packet import PACKET, SkipReason, decode_bytes, decode_frames, new_fragments
+from features.packet_kernel import LINKS
 from tests.features.meter_oracle import Seen, seen_by_scapy
 
 CAPTURE = Path(__file__).parents[2] / "captures" / "demo-score.pcap.zst"
@@ -141,6 +147,94 @@ def test_link_types(link: Packet | None, link_type: int) -> None:
     assert seen(packet) == seen_by_scapy(IP(bytes(datagram)), 0)
 
 
+SNAP = LLC(dsap=0xAA, ssap=0xAA, ctrl=3) / SNAP_HEADER(OUI=0, code=0x800)
+WIFI = Dot11(type=2, subtype=0, FCfield=2)
+WIFI_QUALITY = Dot11(type=2, subtype=8, FCfield=1) / Dot11QoS()
+BRIDGED = Dot11(type=2, subtype=8, FCfield=3, addr4="02:00:00:00:00:04") / Dot11QoS()
+RADIOTAP = RadioTap(present="TSFT+Flags+Rate+Channel", mac_timestamp=7, Flags="", Rate=2, ChannelFrequency=2412)
+LABELS = MPLS(label=16, s=0) / MPLS(label=17, s=1)
+
+
+@pytest.mark.parametrize(
+    ("link", "link_type"),
+    [
+        (Dot3() / SNAP, 1),
+        (Dot3() / LLC(dsap=6, ssap=6, ctrl=3), 1),
+        (Ether() / Dot1Q(vlan=3) / LLC(dsap=0xAA, ssap=0xAA, ctrl=3) / SNAP_HEADER(OUI=0xF8, code=0x800), 1),
+        (Ether() / LABELS, 1),
+        (Ether() / Dot1Q() / LABELS, 1),
+        (Ether(type=0x8848) / LABELS, 1),
+        (Ether(type=0x8847) / MPLS(s=1) / Raw(bytes(4)) / Ether(type=0x800), 1),
+        (Ether() / PPPoE(sessionid=1) / PPP(proto=0x21), 1),
+        (Ether() / Dot1Q() / PPPoE(sessionid=1) / Raw(b"\x21"), 1),
+        (Ether() / PPPoE(sessionid=1) / PPP(proto=0x281) / LABELS, 1),
+        (CookedLinux(proto=4) / SNAP, 113),
+        (CookedLinux(proto=0x8100) / Dot1Q(type=0x800), 113),
+        (PPP(proto=0x21), 9),
+        (Raw(b"\xff\x03") / PPP(proto=0x21), 9),
+        (Raw(b"\xff\x03\x21"), 50),
+        (Raw(b"\x0f\x00\x08\x00"), 50),
+        (PPPoE(sessionid=1) / PPP(proto=0x21), 51),
+        (Raw(b"\x0f\x00\x08\x00"), 104),
+        (Raw(b"\x18\x41\x03\xcc"), 107),
+        (Raw(b"\x18\x41\x03\x00\x80\x00\x00\x00\x08\x00"), 107),
+        (Raw(b"\x18\x41\x08\x00"), 107),
+        (WIFI / SNAP, 105),
+        (WIFI_QUALITY / SNAP, 105),
+        (BRIDGED / SNAP, 105),
+        (RADIOTAP / WIFI / SNAP, 127),
+        (RADIOTAP / WIFI_QUALITY / SNAP, 127),
+        (RadioTap(present="TSFT+Flags", mac_timestamp=7, Flags="pad") / WIFI_QUALITY / Raw(bytes(2)) / SNAP, 127),
+        (RadioTap(present="TSFT+Flags", mac_timestamp=7, Flags="pad") / WIFI / SNAP, 127),
+        (Raw(bytes(144)) / WIFI / SNAP, 119),
+        (Raw(b"\x80\x21\x10\x01\x00\x00\x00\x40" + bytes(56)) / WIFI / SNAP, 163),
+        (Raw(b"\x00\x00\x0c\x00\x69\x00\x00\x00" + bytes(4)) / WIFI / SNAP, 192),
+        (Raw(bytes(13)) / SNAP, 10),
+        (SNAP, 100),
+        (Raw(bytes(12)), 109),
+        (Raw(b"\x3d" + bytes(63)), 117),
+        (Raw(bytes(16)), 8),
+        (Raw(bytes(4)) / Ether(type=0x800), 240),
+    ],
+)
+def test_framings(link: Packet, link_type: int) -> None:
+    """Whatever lies around an IPv4 packet, it is the same packet."""
+    datagram = bytes(IP(src="10.0.0.1", dst="10.0.0.2") / UDP(sport=51_000, dport=50_000) / b"12345")
+    reason, packet = decode_bytes(bytes(link) + datagram, link_type)
+    assert reason == SkipReason.NONE
+    assert seen(packet) == seen_by_scapy(IP(datagram), 0)
+
+
+@pytest.mark.parametrize("link_type", sorted(LINKS))
+def test_cut_framings(link_type: int) -> None:
+    """A frame that ends in its framing is cut, or nothing to meter; it is never read beyond its end."""
+    for content in (bytes(n) for n in range(40)):
+        assert decode_bytes(content, link_type)[0] != SkipReason.NONE
+
+
+@pytest.mark.parametrize(
+    ("frame", "reason"),
+    [
+        (Dot11(type=0, subtype=8) / Raw(bytes(40)), SkipReason.NOT_IP),
+        (Dot11(type=2, subtype=4) / Raw(bytes(40)), SkipReason.NOT_IP),
+        (Dot11(type=2, subtype=12) / Raw(bytes(40)), SkipReason.NOT_IP),
+        (Dot11(type=2, FCfield=0x40) / Raw(bytes(40)), SkipReason.ENCRYPTED_LINK),
+        (Dot11(type=2, SC=3) / SNAP, SkipReason.FRAGMENT),
+        (Dot11(type=2, subtype=8) / Dot11QoS(A_MSDU_Present=1) / Raw(bytes(40)), SkipReason.LINK_TYPE),
+    ],
+)
+def test_radio_frames_without_a_packet(frame: Packet, reason: SkipReason) -> None:
+    """Management frames, frames without data, encrypted ones, fragments and bundles are told apart."""
+    assert decode_bytes(bytes(frame), 105)[0] == reason
+
+
+@pytest.mark.parametrize("network", [IP(src="10.0.0.1", dst="10.0.0.2"), IPv6(src="2001:db8::1", dst="2001:db8::2")])
+def test_sctp_has_ports(network: Packet) -> None:
+    """SCTP's ports are read, and its common header of 12 bytes is no payload."""
+    reason, packet = decode_bytes(bytes(LINK_HEADER / network / SCTP(sport=2905, dport=7) / Raw(b"chunks")))
+    assert [reason, *(int(packet[name]) for name in ("src_port", "dst_port", "payload"))] == [0, 2905, 7, 6]
+
+
 @pytest.mark.parametrize("link_type", [0, 101, 229])
 def test_bare_ipv6(link_type: int) -> None:
     """A datagram without EtherType is told by its version."""
@@ -200,7 +294,8 @@ def test_what_has_no_place_in_a_flow(frame: bytes, reason: SkipReason) -> None:
 
 def test_unknown_link_type() -> None:
     """A frame of a link type that is not decoded is counted as that."""
-    assert decode_bytes(ipv4() + TCP_HEADER, link_type=105)[0] == SkipReason.LINK_TYPE
+    assert decode_bytes(ipv4() + TCP_HEADER, link_type=195)[0] == SkipReason.LINK_TYPE
+    assert decode_bytes(ipv4() + TCP_HEADER, link_type=70_000)[0] == SkipReason.LINK_TYPE
 
 
 def test_segmentation_offload() -> None:
@@ -221,7 +316,7 @@ def test_authentication_header() -> None:
     assert (reason, int(packet["dst_port"]), int(packet["payload"])) == (SkipReason.NONE, 2, 0)
 
 
-@pytest.mark.parametrize("protocol", [2, 47, 50, 59, 89, 132, 255])
+@pytest.mark.parametrize("protocol", [2, 47, 50, 59, 89, 136, 255])
 def test_other_protocols_have_no_ports(protocol: int) -> None:
     """Any other IP protocol is a packet without ports whose payload is the datagram's."""
     reason, packet = decode_bytes(ipv4(protocol, length=60) + b"\xff" * 40)
@@ -240,7 +335,7 @@ def test_window_that_was_not_captured() -> None:
     start=st.sampled_from([ipv4(), ipv4(17, 36), ipv4(1), ipv6(0, 60), ipv6(44, 60), ipv6(6, 20), b""]),
     rest=st.binary(max_size=80),
     changes=st.lists(st.tuples(st.integers(0, 200), st.integers(0, 255)), max_size=4),
-    link_type=st.sampled_from([0, 1, 12, 101, 108, 113, 228, 229, 276, 999]),
+    link_type=st.sampled_from([*LINKS, 999, -1]),
 )
 def test_hostile_frames(start: bytes, rest: bytes, changes: list[tuple[int, int]], link_type: int) -> None:
     """Whatever the bytes, a frame has a reason or lengths that fit together."""
@@ -263,6 +358,8 @@ def test_counts_add_up() -> None:
     rows["start"][1:] = np.cumsum(rows["captured"])[:-1]
     rows["time_ns"], rows["link_type"] = range(10, 16), 1
     packets, skipped = np.zeros(6, dtype=PACKET), np.zeros(len(SkipReason), dtype=np.int64)
-    kept = decode_frames(np.frombuffer(b"".join(contents), np.uint8), rows, packets, skipped)
+    kept = decode_frames(
+        np.frombuffer(b"".join(contents), np.uint8), rows, packets, skipped, new_fragments(1, np.zeros(6, np.uint64))
+    )
     assert packets["time_ns"][:kept].tolist() == [10, 12, 15]
     assert (skipped[SkipReason.NONE], skipped[SkipReason.NOT_IP], skipped.sum()) == (3, 3, 6)

@@ -68,7 +68,7 @@ def test_what_is_no_parquet_is_refused(tmp_path: Path, content: bytes | None) ->
     path = tmp_path / "a.parquet"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(SchemaError, match="Parquet|No such"):
+    with pytest.raises(SchemaError, match=r"Parquet|No such"):
         open_table(path)
 
 

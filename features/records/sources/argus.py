@@ -1,7 +1,7 @@
 """Argus as `ra` prints it, and the CTU sets' .binetflow: comma or tab separated.
 
-Source: ra(1) and the CTU-13 description. Byte counts are of frames: 14 bytes of Ethernet a packet are taken off where the
-packets of that side are known. TCP states such as S_RA are the flags of either side.
+Source: ra(1) and the CTU-13 description. Byte counts are of frames: 14 bytes of Ethernet a packet are taken off, and
+without the packets of a side (SrcPkts) its bytes are no value. TCP states such as S_RA are the flags of either side.
 """
 
 import numpy as np
@@ -17,7 +17,7 @@ ETHERNET = 14
 def _side(column: pa.Array, side: int, letters: str) -> Floats:
     """Return 1 where the flags of a side hold all letters, NaN where the state is no pair of flags."""
     known = has(column, _is_pair)
-    found = has(column, lambda text: set(letters) <= set((text.split("_") + ["", ""])[side]))
+    found = has(column, lambda text: set(letters) <= set(text.split("_")[side] if _is_pair(text) else ""))
     return np.where(known == 1, found, np.nan)
 
 

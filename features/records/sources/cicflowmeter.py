@@ -1,7 +1,7 @@
 """CICFlowMeter CSV in three dialects: CICIDS2017's names, CSE-CIC-IDS2018's short names, and those of version 4.
 
-Source: the tool's code (BasicFlow.java, FlowFeature.java). Its packet lengths are payload lengths; its header length is the
-transport header's for TCP and not to be relied on for UDP; deviations are of the sample and become ours of the
+Source: the tool's code (BasicFlow.java, FlowFeature.java). Its packet lengths are payload lengths; its header length is
+the transport header's for TCP and not to be relied on for UDP; deviations are of the sample and become ours of the
 population. Its flag counts are of both directions but for PSH, URG and, in some versions, RST and FIN. Times are
 microseconds. Activity and idleness have another limit (5 s) than ours and are left out.
 """

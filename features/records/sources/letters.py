@@ -1,4 +1,4 @@
-"""TCP facts from short texts: flag letters, history letters, hexadecimal flag bytes; each different text is read once."""
+"""TCP facts from short texts: flag letters, histories, hexadecimal flag bytes; each different text is read once."""
 
 from collections.abc import Callable
 

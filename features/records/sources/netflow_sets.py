@@ -1,6 +1,6 @@
 """The NF-* NetFlow data sets, versions 1 and 2 (and 3, which adds times), as CSV or Parquet.
 
-Source: Sarhan, Layeghy, Portmann: "Towards a Standard Feature Set for Network Intrusion Detection System Datasets" (2022).
+Source: Sarhan, Layeghy, Portmann: Towards a Standard Feature Set for Network Intrusion Detection System Datasets, 2022.
 nProbe made them: IN is client to server, bytes are IP bytes, flags are one byte for the whole flow.
 """
 

@@ -1,4 +1,4 @@
-"""nfdump's CSV (`-o csv` of 1.6, and of 1.7) and JSON lines (`-o ndjson`): one direction a record unless aggregated with -B.
+"""nfdump's CSV (`-o csv` of 1.6 and 1.7) and JSON lines (`-o ndjson`): one direction a record unless made with -B.
 
 Source: nfdump(1), and its output_csv.c and output_json.c for the names. Bytes are IP bytes as NetFlow counts them. A
 backward count of 0 is what a record of one direction has, so it is read as no value.
@@ -11,7 +11,6 @@ from features.records.adapter import Adapter, Given, Numbers, Records
 from features.records.sources.letters import has, only_tcp
 
 ONE_WAY = (0.0,)
-MILLISECOND = 1e-3
 
 
 def _more(records: Records) -> Numbers:

@@ -1,7 +1,7 @@
-"""UNSW-NB15: the four raw files (49 columns, no header) and the training and testing partitions (no addresses or times).
+"""UNSW-NB15: the four raw files (49 columns, no header) and the two partitions (no addresses or times).
 
-Source: NUSW-NB15_features.csv of the data set. sbytes and dbytes are of frames as Argus counts them; smean and dmean are
-whole numbers of the same. Gaps (sintpkt, dintpkt) are milliseconds; handshake times are seconds, 0 where there was none.
+Source: NUSW-NB15_features.csv of the data set. sbytes and dbytes are of frames as Argus counts them: 14 bytes of
+Ethernet a packet are taken off. Gaps are milliseconds; handshake times are seconds, 0 where there was none.
 """
 
 import numpy as np

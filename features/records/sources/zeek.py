@@ -1,7 +1,8 @@
 """Zeek's conn.log, as TSV, JSON lines or CSV made from it.
 
 Source: Zeek's documentation of base/protocols/conn/main.zeek. Zeek leaves duration and bytes unset when a connection
-lasted no time at all, which is what one packet does; its IP bytes are IP bytes as ours are.
+lasted no time at all, which is what one packet does; its IP bytes are IP bytes as ours are. Its payload comes from
+sequence numbers: where it is more than the IP bytes, they jumped, and there is no value.
 """
 
 import numpy as np
@@ -32,7 +33,7 @@ def _more(records: Records) -> Numbers:
 
 
 def _icmp(numbers: Numbers) -> Numbers:
-    """Return type and code, which Zeek writes into the ports; where a type has a counterpart, that stands for the code."""
+    """Return type and code, which Zeek writes into the ports; a counterpart of the type stands for the code."""
     icmp = np.isin(numbers["protocol"], (ICMP, ICMPV6))
     kind, other = numbers["src_port"], numbers["dst_port"]
     paired = np.zeros(len(kind), bool)
@@ -65,11 +66,7 @@ def _fact(records: Records, letter: str, states: tuple[str, ...]) -> Floats:
 
 def _acknowledged(history: str) -> bool:
     """Return whether the originator sent an ACK, data or FIN behind the responder's SYN-ACK."""
-    return ("h" in history and any(letter in history.partition("h")[2] for letter in "ADF")) or _out_of_order(history)
-
-
-def _out_of_order(history: str) -> bool:
-    return "h" in history and "A" in history and "S" in history
+    return any(letter in history.partition("h")[2] for letter in "ADF")
 
 
 def _payload(records: Records, numbers: Numbers) -> Numbers:
@@ -82,7 +79,8 @@ def _payload(records: Records, numbers: Numbers) -> Numbers:
         silent = has(told, lambda text, letter=letter: letter not in text) == 1  # type: ignore[misc]
         packets, size = (numbers.get(f"{side}_{name}", np.full(len(header), np.nan)) for name in ("packets", "bytes"))
         udp = np.where(numbers["protocol"] == UDP, np.maximum(size - header * packets, 0), np.nan)
-        filled[f"{side}_payload_bytes"] = np.where(np.isnan(given), np.where(silent | (packets == 0), 0, udp), given)
+        payload = np.where(np.isnan(given), np.where(silent | (packets == 0), 0, udp), given)
+        filled[f"{side}_payload_bytes"] = np.where(payload > size, np.nan, payload)
     return filled
 
 

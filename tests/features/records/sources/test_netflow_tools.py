@@ -1,0 +1,117 @@
+"""nfdump, Argus, UNSW-NB15, the NF-* sets and AWS VPC flow logs, a few rows each in their documented columns."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.records.extraction import extract_records
+from features.records.sources.unsw import RAW_COLUMNS
+
+Rows = list[dict[str, Any]]
+NFDUMP = (
+    "ts,te,td,sa,da,sp,dp,pr,flg,fwd,stos,ipkt,ibyt,opkt,obyt,in,out\n"
+    "2013-07-09 01:15:33.005,2013-07-09 01:15:35.005,2.000,10.0.0.1,10.0.0.2,49161,443,TCP,...AP.SF,0,0,4,400,0,0,1,2\n"
+)
+SUMMARY = "Summary\nflows,bytes,packets,avg_bps,avg_pps,avg_bpp\n1,400,4,1,1,100\n"
+NDJSON = (
+    '{"type":"FLOW","t_first":"2021-03-22T19:19:45.148","t_last":"2021-03-22T19:19:46.148","proto":17,'
+    '"src6_addr":"2001:db8::1","dst6_addr":"2001:db8::2","src_port":5000,"dst_port":53,"in_packets":3,"in_bytes":204}\n'
+)
+ARGUS = (
+    "StartTime,Dur,Proto,SrcAddr,Sport,Dir,DstAddr,Dport,State,sTos,dTos,TotPkts,TotBytes,SrcBytes,SrcPkts,Label\n"
+    "2018/12/18 14:00:00.527012,0.5,tcp,216.73.23.146,52798,   ->,147.32.81.58,445,S_RA,0,0,2,134,70,1,x\n"
+    "2018/12/18 14:00:01.000000,0.0,arp,0.0.0.0,,  who,192.168.1.1,,INT,,,3,126,126,3,\n"
+    "2018/12/18 14:00:02.000000,0.0,icmp,10.0.2.15,0x0303,   ->,8.8.8.8,0x0ecb,URP,0,,1,131,131,1,\n"
+)
+UNSW_CELLS = {
+    "srcip": "59.166.0.0", "sport": "1390", "dstip": "149.171.126.6", "dsport": "53", "proto": "tcp", "state": "FIN",
+    "dur": "0.5", "sbytes": "168", "dbytes": "128", "Spkts": "2", "Dpkts": "2", "Stime": "1421927414",
+    "Ltime": "1421927415", "Sintpkt": "500", "Dintpkt": "0", "tcprtt": "0.3", "synack": "0.1", "ackdat": "0.2",
+}  # fmt: skip
+AWS_HEADER = (
+    "version account-id interface-id srcaddr dstaddr srcport dstport protocol packets bytes start end action "
+    "log-status\n"
+)
+AWS = (
+    "2 123456789010 eni-1 172.31.16.139 172.31.16.21 20641 22 6 20 4249 1418530010 1418530070 ACCEPT OK\n"
+    "2 123456789010 eni-1 - - - - - - - 1431280876 1431280934 - NODATA\n"
+)
+
+
+def test_nfdump_csv_knows_one_direction(rows_of: Callable[[str], Rows]) -> None:
+    """Backward counts of 0 are no value, the summary behind the rows is no flow."""
+    (row,) = rows_of(NFDUMP + SUMMARY)
+    assert (row["fwd_packets"], row["fwd_bytes"], row["bwd_packets"], row["duration_s"]) == (4, 400, None, 2)
+    assert (row["tcp_fwd_reset"], row["tcp_established"], row["service_web"]) == (0, None, 1)
+
+
+def test_nfdump_json_lines(rows_of: Callable[[str], Rows]) -> None:
+    """IPv6 addresses stand under names of their own."""
+    (row,) = rows_of(NDJSON)
+    assert (row["src_ip"], row["dst_port"], row["fwd_bytes"], row["protocol"]) == ("2001:db8::1", 53, 204, 17)
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_argus(rows_of: Callable[[str], Rows], delimiter: str) -> None:
+    """Frames become IP bytes, the other side is the total less this one, ARP is no IP, ICMP's ports are hexadecimal."""
+    refused, unreachable = rows_of(ARGUS.replace(",", delimiter))
+    expected = {"fwd_packets": 1, "bwd_packets": 1, "fwd_bytes": 56, "bwd_bytes": 50, "tcp_refused": 1}
+    assert {name: refused[name] for name in expected} == expected
+    assert (refused["src_failed_share_60s"], unreachable["src_failed_share_60s"]) == (1, 1)
+    assert (unreachable["icmp_type"], unreachable["icmp_code"], unreachable["src_port"]) == (3, 3, None)
+
+
+def test_argus_without_packets_of_a_side(rows_of: Callable[[str], Rows]) -> None:
+    """Bytes of frames cannot become IP bytes then, so they are null."""
+    head, row = ARGUS.splitlines()[:2]
+    (flow,) = rows_of(head.replace(",SrcPkts", "") + "\n" + row.replace(",70,1,x", ",70,x") + "\n")
+    assert (flow["fwd_bytes"], flow["fwd_packets"], flow["duration_s"]) == (None, None, 0.5)
+
+
+def test_unsw_raw_has_no_header(rows_of: Callable[[str], Rows]) -> None:
+    """49 columns with addresses in their places are UNSW-NB15's; its handshake times are ours."""
+    (row,) = rows_of(",".join(UNSW_CELLS.get(name, "0") for name in RAW_COLUMNS.split()) + "\n")
+    expected = {
+        "fwd_bytes": 140, "bwd_bytes": 100, "duration_s": 0.5, "syn_ack_delay_s": 0.1, "handshake_ack_delay_s": 0.2,
+        "tcp_established": 1, "fwd_gap_mean_s": 0.5, "service_name": 1,
+    }  # fmt: skip
+    assert {name: row[name] for name in expected} == pytest.approx(expected)
+    assert row["start"].isoformat() == "2015-01-22T11:50:14+00:00"
+
+
+def test_unsw_partition_has_no_ends(rows_of: Callable[[str], Rows]) -> None:
+    """Addresses, times and context are null in the training and testing sets."""
+    cells = {
+        name.lower(): cell for name, cell in UNSW_CELLS.items() if name not in ("srcip", "dstip", "Stime", "Ltime")
+    }
+    cells |= {"ct_state_ttl": "0", "synack": "0", "ackdat": "0", "tcprtt": "0"}
+    (row,) = rows_of(",".join(cells) + "\n" + ",".join(cells.values()) + "\n")
+    assert (row["fwd_packets"], row["start"], row["src_ip"], row["src_flows_60s"]) == (2, None, None, None)
+    assert (row["syn_ack_delay_s"], row["tcp_established"]) == (None, None)
+
+
+def test_nf_sets_as_csv_and_parquet(rows_of: Callable[[str], Rows], tmp_path: Path) -> None:
+    """Milliseconds become seconds, and Parquet says what CSV says."""
+    cells = {
+        "IPV4_SRC_ADDR": "192.168.1.1", "L4_SRC_PORT": 4000, "IPV4_DST_ADDR": "192.168.1.2", "L4_DST_PORT": 22,
+        "PROTOCOL": 6, "IN_BYTES": 300, "IN_PKTS": 3, "OUT_BYTES": 100, "OUT_PKTS": 1, "TCP_FLAGS": 27,
+        "FLOW_DURATION_MILLISECONDS": 1500, "TCP_WIN_MAX_IN": 1024, "Label": 1, "Attack": "Bot",
+    }  # fmt: skip
+    (row,) = rows_of(",".join(cells) + "\n" + ",".join(map(str, cells.values())) + "\n")
+    assert (row["duration_s"], row["fwd_bytes"], row["fwd_window_max"]) == (1.5, 300, 1024)
+    assert (row["tcp_established"], row["start"], row["service_login"]) == (None, None, 1)
+    pq.write_table(pa.table({name: [cell] for name, cell in cells.items()}), tmp_path / "records")
+    (batch,) = extract_records([tmp_path / "records"])
+    assert batch.to_pylist() == [row]
+
+
+@pytest.mark.parametrize("header", ["", AWS_HEADER])
+def test_aws_with_and_without_header(rows_of: Callable[[str], Rows], header: str) -> None:
+    """Windows without data hold no flow."""
+    (row,) = rows_of(header + AWS)
+    assert (row["fwd_packets"], row["fwd_bytes"], row["duration_s"], row["bwd_packets"]) == (20, 4249, 60, None)
+    assert (row["src_ip"], row["dst_port"], row["service_login"]) == ("172.31.16.139", 22, 1)

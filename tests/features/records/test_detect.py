@@ -1,0 +1,45 @@
+"""What detection makes of files that are no flow records, or of no known kind."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from features.errors import RecordError
+from features.records.detect import detect
+
+
+@pytest.mark.parametrize(
+    ("content", "useful"),
+    [
+        (b"", "empty"),
+        (b"\n\n", "known kind"),
+        (b"hello, world\n1,2\n", "known kind"),
+        (b'{"event": 1}\n', "known kind"),
+        (b"[\n{}\n]\n", "one JSON object a line"),
+        (b"\x0c\xa5\x01\x00\x00\x00", "nfdump -r"),
+        (b"Date first seen          Duration Proto\n", "nfdump -r"),
+        ("ts,id.orig_h".encode("utf-16"), "no text"),
+        (b"PAR1 but not really", "Parquet"),
+        (b"#separator \\x09\n#path\tdns\n#fields\tts\tquery\n1\tx\n", "not of connections"),
+        (b"\x1f\x8b\x08broken", "to their end"),
+    ],
+)
+def test_other_files_are_refused(record_file: Callable[..., Path], content: bytes, useful: str) -> None:
+    """Each says what it is or which command makes it readable."""
+    with pytest.raises(RecordError, match=useful):
+        detect(record_file(content))
+
+
+def test_missing_files_and_folders_are_refused(tmp_path: Path) -> None:
+    """Neither is a file of flow records."""
+    with pytest.raises(RecordError, match="cannot be opened"):
+        detect(tmp_path / "nothing")
+    with pytest.raises(RecordError, match="directory"):
+        detect(tmp_path)
+
+
+def test_the_name_says_nothing(record_file: Callable[..., Path]) -> None:
+    """A Zeek log is one under any name, with a byte order mark too."""
+    text = b"\xef\xbb\xbfts,id.orig_h,id.resp_h,proto,duration\n1,1.1.1.1,2.2.2.2,tcp,1\n"
+    assert detect(record_file(text, "eve.json")).adapter.name == "zeek_conn"

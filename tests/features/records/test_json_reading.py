@@ -1,0 +1,20 @@
+"""JSON lines with bad ones among them."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from features.records.extraction import extract_records
+from features.records.settings import RecordSettings
+
+GOOD = '{"ts":1600000000.5,"id.orig_h":"1.1.1.1","id.resp_h":"2.2.2.2","proto":"tcp","duration":1.5,"orig_pkts":3}\n'
+
+
+def test_a_bad_line_is_a_reject(record_file: Callable[..., Path]) -> None:
+    """Torn objects, other types and what is no object are counted with their lines; the others are read."""
+    torn, other, array = GOOD[:40] + "\n", GOOD.replace("1.5,", '"long",'), "[1]\n"
+    text = GOOD + torn + "\n" + other + GOOD + array + GOOD.replace("1.1.1.1", "nowhere") + GOOD.strip()
+    extraction = extract_records([record_file(text)], RecordSettings(max_reject_share=1))
+    assert sum(batch.num_rows for batch in extraction) == 3
+    assert [(reject.line, reject.reason) for reject in extraction.rejects] == [
+        (2, "bad_json"), (4, "bad_json"), (6, "bad_json"), (7, "bad_address"),
+    ]  # fmt: skip

@@ -1,0 +1,149 @@
+"""The detector's directory: what is saved is what is loaded, and what does not fit is refused."""
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from features.errors import ModelError, ModelMismatch
+from models.dataset import TagDataset
+from models.detector import CARD_FILE, NETWORK_FILE, Detector, benign_medians
+
+
+@pytest.fixture(scope="module")
+def saved(detector: Detector, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return detector.save(tmp_path_factory.mktemp("detectors") / "first")
+
+
+def edited(saved: Path, folder: Path, **changes: object) -> Path:
+    """Return a copy of a saved detector with other values on its card."""
+    copy = shutil.copytree(saved, folder / "copy")
+    card = json.loads((copy / CARD_FILE).read_text("utf-8"))
+    (copy / CARD_FILE).write_text(json.dumps({**card, **changes}), "utf-8")
+    return copy
+
+
+def test_a_loaded_detector_is_the_saved_one(detector: Detector, saved: Path, valid: TagDataset) -> None:
+    """Card, scores and what fires survive saving."""
+    again = Detector.load(saved)
+    assert again.card == detector.card
+    scores = detector.score(valid.features)
+    np.testing.assert_array_equal(again.score(valid.features), scores)
+    np.testing.assert_array_equal(again.fired(scores), detector.fired(scores))
+
+
+def test_it_detects(detector: Detector, valid: TagDataset) -> None:
+    """Scores lie in [0, 1] as float32, and attack flows fire."""
+    scores = detector.score(valid.features)
+    assert (scores.dtype, scores.shape) == (np.float32, valid.tags.shape)
+    assert 0 <= scores.min() <= scores.max() <= 1
+    assert detector.fired(scores)[valid.attack].any(axis=1).mean() > 0.9
+
+
+def test_scores_do_not_depend_on_the_batch(detector: Detector, valid: TagDataset) -> None:
+    """Batches of 7 give the scores of one batch, and no flows give no scores."""
+    few = valid.features[:100]
+    np.testing.assert_allclose(detector.score(few, 7), detector.score(few), atol=1e-6)
+    assert detector.score(few[:0]).shape == (0, 3)
+
+
+def test_reasons_name_the_column_that_gives_the_tag_away(detector: Detector, valid: TagDataset) -> None:
+    """For flows of the first tag, the column that was raised for it comes first, nearly always."""
+    scans = valid.features[valid.tags[:, 0] == 1]
+    reasons = detector.reasons(scans, [0] * len(scans), top=2)
+    assert all(1 <= len(of_flow) <= 2 for of_flow in reasons)
+    assert np.mean([of_flow[0].feature == "column_0" for of_flow in reasons]) > 0.9
+
+
+def test_the_directory_holds_no_pickle(saved: Path) -> None:
+    """A network in Keras' format and a card in JSON, nothing else, and the card's numbers are readable."""
+    assert sorted(path.name for path in saved.iterdir()) == [CARD_FILE, NETWORK_FILE]
+    card = json.loads((saved / CARD_FILE).read_text("utf-8"))
+    assert (card["format"], card["tag_names"]) == (1, ["scan", "flood", "beacon"])
+
+
+def test_saving_replaces_and_leaves_nothing_beside(detector: Detector, tmp_path: Path) -> None:
+    """Saved twice to one place, one detector is there and no temporary folder."""
+    for _ in range(2):
+        detector.save(tmp_path / "one")
+    assert [path.name for path in tmp_path.iterdir()] == ["one"]
+
+
+def test_another_schema_is_refused_with_a_diff(detector: Detector) -> None:
+    """Columns that came or went are shown, and so is a fingerprint that differs alone."""
+    fingerprint = detector.card.schema_fingerprint
+    detector.require_schema(detector.card.feature_names, fingerprint)
+    names = ("new_column", *detector.card.feature_names[1:])
+    with pytest.raises(ModelMismatch, match=r"-column_0\n +\+new_column"):
+        detector.require_schema(names, "f" * 16)
+    with pytest.raises(ModelMismatch, match=fingerprint):
+        detector.require_schema(detector.card.feature_names, "f" * 16)
+
+
+def test_features_of_another_width_are_refused(detector: Detector) -> None:
+    """A matrix with other columns is no input."""
+    with pytest.raises(ModelMismatch, match=r"\(flows, 8\)"):
+        detector.score(np.zeros((3, 7), np.float32))
+
+
+def test_a_directory_without_a_detector_is_refused(tmp_path: Path) -> None:
+    """A missing card says what to run."""
+    with pytest.raises(ModelError, match="flowtag train"):
+        Detector.load(tmp_path)
+
+
+def test_a_card_of_another_format_is_refused(saved: Path, tmp_path: Path) -> None:
+    """A later format is a mismatch, not a guess."""
+    with pytest.raises(ModelMismatch, match="another format"):
+        Detector.load(edited(saved, tmp_path, format=99))
+
+
+def test_a_card_that_does_not_fit_its_network_is_refused(saved: Path, tmp_path: Path) -> None:
+    """One tag too few on the card is noticed before anything is scored."""
+    with pytest.raises(ModelMismatch, match="differ in columns and tags"):
+        Detector.load(edited(saved, tmp_path, tag_names=["scan", "flood"]))
+
+
+def test_a_network_that_is_not_the_cards_is_refused(saved: Path, tmp_path: Path) -> None:
+    """Weights are checked against the card's digest."""
+    with pytest.raises(ModelError, match="not the one the card was written for"):
+        Detector.load(edited(saved, tmp_path, weights="0" * 64))
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b'{"format": 1}'])
+def test_a_damaged_card_is_refused(saved: Path, tmp_path: Path, content: bytes) -> None:
+    """Half a card is an error that names the file."""
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    (copy / CARD_FILE).write_bytes(content)
+    with pytest.raises(ModelError, match="card"):
+        Detector.load(copy)
+
+
+def test_a_damaged_network_is_refused(saved: Path, tmp_path: Path) -> None:
+    """Half a network is an error that names the file."""
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    (copy / NETWORK_FILE).write_bytes((saved / NETWORK_FILE).read_bytes()[:1_000])
+    with pytest.raises(ModelError, match=NETWORK_FILE):
+        Detector.load(copy)
+
+
+def test_code_inside_a_network_is_not_run(saved: Path, tmp_path: Path) -> None:
+    """A network that carries a pickled function is refused in safe mode."""
+    copy = shutil.copytree(saved, tmp_path / "copy")
+    raw = keras.Input((8,))
+    # the captured value makes Keras serialise the function's code
+    keras.Model(raw, keras.layers.Lambda(lambda x: x[:, :3] + 1)(raw)).save(copy / NETWORK_FILE)
+    with pytest.raises(ModelError, match=NETWORK_FILE):
+        Detector.load(copy)
+
+
+def test_the_typical_benign_flow() -> None:
+    """Medians over benign flows alone; None where at least half of them have null."""
+    features = np.array([[1, np.nan, np.nan], [3, np.nan, 2], [8, 5, 4], [100, 9, 9]], np.float32)
+    dataset = TagDataset(features, np.array([[0], [0], [0], [1]], np.uint8), ("a", "b", "c"), ("x",))
+    assert benign_medians(dataset) == (3.0, None, 3.0)
+    assert dataclasses.is_dataclass(dataset)
