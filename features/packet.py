@@ -2,11 +2,33 @@
 
 import numpy as np
 
+from features.fragment_kernel import join_fragments
 from features.frames import FRAME
-from features.packet_kernel import LINK_ETHERNET, decode_frames
+from features.link_kernel import LINK_ETHERNET, strip_links
+from features.packet_kernel import decode_packets
 from features.packet_record import PACKET, Fragments, SkipReason, new_fragments
 
 __all__ = ["PACKET", "Fragments", "SkipReason", "decode_bytes", "decode_frames", "new_fragments"]
+
+
+def decode_frames(
+    block: np.ndarray, rows: np.ndarray, packets: np.ndarray, skipped: np.ndarray, fragments: Fragments
+) -> int:
+    """Decode the frames of a block.
+
+    Args:
+        block: Bytes, uint8.
+        rows: FRAME rows into it, used up: they come to hold where the datagrams lie.
+        packets: PACKET rows to fill, as many as frames at least.
+        skipped: Count a SkipReason, shape (len(SkipReason),), added to.
+        fragments: First fragments seen, kept from call to call.
+
+    Returns:
+        Number of packets filled in.
+    """
+    strip_links(block, rows)
+    kept, has_fragments = decode_packets(block, rows, packets, skipped)
+    return join_fragments(packets[:kept], skipped, fragments) if has_fragments else kept
 
 
 def decode_bytes(

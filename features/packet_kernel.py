@@ -1,12 +1,10 @@
-"""The decoder's kernel: frames in, packets out; link, network and transport headers in one pass.
+"""The packet kernel: IP datagrams in, packets out; network and transport headers decoded in one pass.
 
-A frame is a pile of framings: each says what lies behind it, until that is IP or something else. Lengths come from the
-headers, never from the captured bytes. Every njit function that the kernel calls lives in this file: numba's cache
-looks at one source file only.
+Lengths come from the headers, never from the captured bytes: a snap length that keeps the headers changes nothing.
+Every njit function that the kernel calls lives in this file: numba's cache looks at one source file only.
 
-Sources: tcpdump.org's list of link types; IEEE 802.1Q (tags), 802.2 and RFC 1042 (LLC, SNAP), 802.11 and radiotap.org,
-RFC 1661 (PPP), 2516 (PPPoE), 3032 (MPLS), 2427 (frame relay), RFC 791 (IPv4), RFC 8200 (IPv6 and its extension
-headers), RFC 9293 (TCP), RFC 768 (UDP), RFC 9260 (SCTP), RFC 792 and 4443 (ICMP).
+Sources: RFC 791 (IPv4), RFC 8200 (IPv6 and its extension headers), RFC 9293 (TCP), RFC 768 (UDP), RFC 9260 (SCTP),
+RFC 792 and 4443 (ICMP).
 """
 
 import numpy as np
@@ -14,53 +12,9 @@ from numba import njit
 
 from features.flow_record import NEVER
 from features.flow_table import Int, Record
-from features.packet_record import FIRST_FRAGMENT, LATER_FRAGMENT, Fragments, SkipReason
+from features.packet_record import ETHERTYPE_IPV4, LATER_FRAGMENT, SkipReason
 
-ETHERTYPE_IPV4, ETHERTYPE_IPV6, ETHERTYPE_MPLS = 0x0800, 0x86DD, 0x8847
 PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_ICMPV6, PROTOCOL_SCTP = 1, 6, 17, 58, 132
-LINK_ETHERNET, LINK_WIFI = 1, 105
-FRAGMENT_NS = 60_000_000_000
-"""How long a first fragment is remembered: as long as RFC 8200, 4.5 and RFC 1122, 3.3.2 wait for the others."""
-
-# Framings, told apart from EtherTypes, which begin at 0x600
-AS_ETHERNET, AS_LLC, AS_IP, AS_TYPED, AS_COOKED_2, AS_PPP, AS_SERIAL, AS_FRAME_RELAY, AS_PACKET_FILTER = range(1, 10)
-AS_WIFI, AS_RADIOTAP, AS_AVS, AS_PPI = range(10, 14)
-LINKS = {  # LINKTYPE_ number: (bytes to pass over, what lies behind them)
-    0: (4, AS_IP),  # BSD loopback; the address family's numbers differ between systems
-    1: (0, AS_ETHERNET),
-    8: (16, AS_IP),  # SLIP
-    9: (0, AS_SERIAL),  # PPP
-    10: (13, AS_LLC),  # FDDI
-    12: (0, AS_IP),  # DLT_RAW, written by programs that store the DLT_ value as it is
-    14: (0, AS_IP),  # the same on OpenBSD
-    50: (0, AS_SERIAL),  # PPP in HDLC framing
-    51: (6, AS_PPP),  # PPPoE
-    100: (0, AS_LLC),  # RFC 1483 over ATM
-    101: (0, AS_IP),  # raw
-    104: (4, AS_TYPED),  # Cisco HDLC
-    105: (0, AS_WIFI),
-    107: (0, AS_FRAME_RELAY),
-    108: (4, AS_IP),  # OpenBSD loopback
-    109: (12, AS_IP),  # OpenBSD enc
-    113: (16, AS_TYPED),  # Linux cooked
-    117: (0, AS_PACKET_FILTER),  # OpenBSD pflog
-    119: (144, AS_WIFI),  # Prism
-    122: (16, AS_LLC),  # IP over Fibre Channel
-    127: (0, AS_RADIOTAP),
-    138: (18, AS_TYPED),  # IP over IEEE 1394
-    163: (0, AS_AVS),
-    166: (2, AS_PPP),  # pppd, with a direction
-    192: (0, AS_PPI),
-    204: (1, AS_SERIAL),  # PPP with a direction
-    226: (24, AS_IP),  # Solaris ipnet
-    228: (0, AS_IP),
-    229: (0, AS_IP),
-    240: (4, AS_ETHERNET),  # netANALYZER
-    241: (12, AS_ETHERNET),
-    274: (8, AS_ETHERNET),  # IEEE 802.3br mPackets
-    276: (20, AS_COOKED_2),
-}
-LINK_HEADERS, LINK_KINDS = (np.array([LINKS.get(n, (0, 0))[i] for n in range(max(LINKS) + 1)]) for i in (0, 1))
 
 
 @njit(nogil=True)
@@ -76,209 +30,6 @@ def _u32(block: np.ndarray, at: Int) -> Int:
 @njit(nogil=True)
 def _u64(block: np.ndarray, at: Int) -> Int:
     return np.uint64(_u32(block, at)) << np.uint64(32) | np.uint64(_u32(block, at + 4))
-
-
-@njit(nogil=True)
-def _ip_by_version(block: np.ndarray, at: Int, end: Int) -> Int:
-    """Return the EtherType that the first nibble of a bare datagram stands for, 0 if none."""
-    if at >= end:
-        return 0
-    version = block[at] >> 4
-    return ETHERTYPE_IPV4 if version == 4 else ETHERTYPE_IPV6 if version == 6 else 0
-
-
-@njit(nogil=True)
-def _llc(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
-    """Return what lies behind an IEEE 802.2 header: IP by its own SAP, or an EtherType in SNAP."""
-    if end - at < 3:
-        return end + 1, 0
-    saps, control = _u16(block, at), block[at + 2]
-    if control == 3 and saps == 0x0606:
-        return at + 3, ETHERTYPE_IPV4
-    if control != 3 or saps != 0xAAAA:
-        return at, 0
-    if end - at < 8:
-        return end + 1, 0
-    organisation = _u16(block, at + 3) << 8 | np.int64(block[at + 5])
-    return at + 8, _u16(block, at + 6) if organisation in (0, 0xF8) else 0  # 0xF8: IEEE 802.1H bridges
-
-
-@njit(nogil=True)
-def _ppp(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
-    """Return what lies behind a PPP protocol field, of one byte where it is compressed (RFC 1661, 2 and 6.5)."""
-    if end - at < 2:
-        return end + 1, 0
-    protocol, size = (np.int64(block[at]), 1) if block[at] & 1 else (_u16(block, at), 2)
-    if protocol == 0x21:
-        return at + size, ETHERTYPE_IPV4
-    if protocol == 0x57:
-        return at + size, ETHERTYPE_IPV6
-    return at + size, ETHERTYPE_MPLS if protocol in (0x281, 0x283) else 0
-
-
-@njit(nogil=True)
-def _mpls(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
-    """Return what lies behind a stack of labels: IP by its version, or Ethernet behind a control word (RFC 4448)."""
-    while end - at >= 4:
-        at += 4
-        if block[at - 2] & 1:  # the stack's last
-            if end - at >= 4 and block[at] >> 4 == 0:
-                return at + 4, AS_ETHERNET
-            return at, _ip_by_version(block, at, end)
-    return end + 1, 0
-
-
-@njit(nogil=True)
-def _ethernet(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
-    """Return the index behind an Ethernet header, and its EtherType or AS_LLC for a length."""
-    if end - at < 14:
-        return end + 1, 0
-    ethertype = _u16(block, at + 12)
-    return at + 14, ethertype if ethertype >= 0x600 else AS_LLC
-
-
-@njit(nogil=True)
-def _wifi(block: np.ndarray, at: Int, end: Int, unit: Int) -> tuple[Int, Int]:
-    """Return what lies behind an IEEE 802.11 header (9.3.2) filled up to a multiple of unit, or a negative reason."""
-    if end - at < 2:
-        return end + 1, 0
-    kind, control = np.int64(block[at]), np.int64(block[at + 1])
-    if kind & 0x0C != 0x08 or kind & 0x40:  # no data frame, or one without data
-        return at, 0
-    header = 24 + (6 if control & 3 == 3 else 0)
-    is_quality = kind & 0x80 != 0
-    if is_quality:
-        header += 6 if control & 0x80 else 2
-    if end - at < header:
-        return end + 1, 0
-    has_several = is_quality and block[at + (30 if control & 3 == 3 else 24)] & 0x80
-    if control & 0x40:
-        return at, -SkipReason.ENCRYPTED_LINK.value
-    if block[at + 22] & 15 or has_several:
-        return at, -(SkipReason.LINK_TYPE if has_several else SkipReason.FRAGMENT).value
-    return at + (header + unit - 1) // unit * unit, AS_LLC
-
-
-@njit(nogil=True)
-def _radiotap(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
-    """Return the index of the 802.11 header behind a radiotap one, and of what its length is said to be a multiple."""
-    if end - at < 8:
-        return end + 1, 1
-    length = np.int64(block[at + 2]) | np.int64(block[at + 3]) << 8
-    fields = at + 8
-    while fields + 4 <= end and block[fields - 1] & 0x80:  # more words of the bit map
-        fields += 4
-    if block[at + 4] & 1:  # TSFT, eight bytes aligned to eight
-        fields = at + (fields - at + 7 & ~7) + 8
-    is_padded = block[at + 4] & 2 and fields < min(end, at + length) and block[fields] & 0x20
-    return min(at + max(length, 8), end + 1), 4 if is_padded else 1
-
-
-@njit(nogil=True)
-def _radio(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:
-    """Return what lies behind the headers that drivers of IEEE 802.11 put before it."""
-    unit = 1
-    if end - at < 8:
-        return end + 1, 0
-    if kind == AS_RADIOTAP:
-        at, unit = _radiotap(block, at, end)
-    elif kind == AS_AVS:
-        at = min(at + _u32(block, at + 4), end + 1)
-    elif kind == AS_PPI:
-        if block[at + 4] != LINK_WIFI:
-            return at, -SkipReason.LINK_TYPE.value
-        at = min(at + (np.int64(block[at + 2]) | np.int64(block[at + 3]) << 8), end + 1)
-    return _wifi(block, at, end, unit)
-
-
-@njit(nogil=True)
-def _frame_relay(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
-    """Return what lies behind a frame relay address of two bytes: RFC 2427's NLPID, or Cisco's EtherType."""
-    if end - at < 10:
-        return end + 1, 0
-    at += 2
-    if block[at] != 3:
-        return at + 2, _u16(block, at)
-    at += 2 if block[at + 1] == 0 else 1
-    if block[at] == 0x80:
-        return at + 6, _u16(block, at + 4)
-    return at + 1, ETHERTYPE_IPV4 if block[at] == 0xCC else ETHERTYPE_IPV6 if block[at] == 0x8E else 0
-
-
-@njit(nogil=True)
-def _point_to_point(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
-    """Return what lies behind the framings of serial lines: PPP with or without its address, or Cisco's HDLC."""
-    if end - at < 4:
-        return end + 1, 0
-    if block[at] in (0x0F, 0x8F):
-        return at + 4, _u16(block, at + 2)
-    return _ppp(block, at + 2 if _u16(block, at) == 0xFF03 else at, end)
-
-
-@njit(nogil=True)
-def _typed(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:
-    """Return the EtherType before an index, or two bytes into the header of SLL2; LLC where cooked frames say so."""
-    if at > end:
-        return at, 0
-    ethertype = _u16(block, at - 20 if kind == AS_COOKED_2 else at - 2)
-    return at, ethertype if ethertype >= 0x600 else AS_LLC if ethertype == 4 else 0
-
-
-@njit(nogil=True)
-def _framing(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:  # noqa: PLR0911 (a switch)
-    """Take one framing off: the index and the kind of what lies behind it."""
-    if kind == AS_ETHERNET:
-        return _ethernet(block, at, end)
-    if kind == AS_LLC:
-        return _llc(block, at, end)
-    if kind in (AS_TYPED, AS_COOKED_2):
-        return _typed(block, at, end, kind)
-    if kind == AS_PPP:
-        return _ppp(block, at, end)
-    if kind == AS_SERIAL:
-        return _point_to_point(block, at, end)
-    if kind == AS_FRAME_RELAY:
-        return _frame_relay(block, at, end)
-    if kind == AS_PACKET_FILTER:  # its first byte is its length, filled up to four
-        return at + (np.int64(block[at]) + 3 & ~3 if at < end else 1), AS_IP
-    return _radio(block, at, end, kind)
-
-
-@njit(nogil=True)
-def _unwrapped(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:
-    """Take off framings, tags and labels until an EtherType that is none of them: its header's index and itself.
-
-    Every round moves the index on, so hostile nesting ends with the frame. Beyond end: the frame is cut.
-    """
-    while at <= end:
-        if kind in (0x8100, 0x88A8, 0x9100):
-            at += 4
-            kind = _u16(block, at - 2) if at <= end else 0
-            if 0 < kind < 0x600:
-                kind = AS_LLC
-        elif kind in (ETHERTYPE_MPLS, 0x8848):
-            at, kind = _mpls(block, at, end)
-        elif kind == 0x8864:  # PPPoE session
-            at, kind = at + 6, AS_PPP
-        elif kind == AS_IP:
-            return at, _ip_by_version(block, at, end)
-        elif 0 < kind < 0x600:
-            at, kind = _framing(block, at, end, kind)
-        else:
-            break
-    return at, kind
-
-
-@njit(nogil=True)
-def _link(block: np.ndarray, at: Int, end: Int, link_type: Int) -> tuple[Int, Int]:
-    """Return the index of the network header, beyond end if cut, and its EtherType, or a reason's negative."""
-    if link_type == LINK_ETHERNET and end - at >= 14:
-        kind = _u16(block, at + 12)
-        if kind in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):
-            return at + 14, kind
-    if link_type >= len(LINK_KINDS) or link_type < 0 or LINK_KINDS[link_type] == 0:
-        return at, -SkipReason.LINK_TYPE.value
-    return _unwrapped(block, at + LINK_HEADERS[link_type], end, np.int64(LINK_KINDS[link_type]))
 
 
 @njit(nogil=True)
@@ -417,113 +168,41 @@ def _transport(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) 
 
 
 @njit(nogil=True)
-def _bucket(fragments: Fragments, packet: Record) -> Int:
-    """Return the chain in which a fragment's datagram is looked for; random keys keep senders from choosing it."""
-    keys = fragments.keys
-    total = (packet.src_low + keys[0]) * (packet.dst_low + keys[1])
-    total += (packet.src_high + keys[2]) * (packet.dst_high + keys[3])
-    total += (np.uint64(packet.ip_id) + keys[4]) * keys[5]
-    return np.int64(total >> np.uint64(33)) % len(fragments.heads)
-
-
-@njit(nogil=True)
-def _is_of_datagram(entry: Record, packet: Record) -> bool:
-    """Tell whether a fragment belongs to a first one: RFC 791, 3.2 and RFC 8200, 4.5, where the protocol is no part."""
-    return (
-        entry.ip_id == packet.ip_id
-        and entry.src_low == packet.src_low
-        and entry.dst_low == packet.dst_low
-        and entry.src_high == packet.src_high
-        and entry.dst_high == packet.dst_high
-        and entry.ip_version == packet.ip_version
-        and (entry.protocol == packet.protocol or packet.ip_version == 6)
-        and abs(entry.time_ns - packet.time_ns) <= FRAGMENT_NS
-    )
-
-
-@njit(nogil=True)
-def _remember_first(fragments: Fragments, packet: Record) -> None:
-    """Put a first fragment at the head of its chain, in the place of the oldest one."""
-    entries, heads, links = fragments.entries, fragments.heads, fragments.links
-    place = np.int64(fragments.places[0])
-    fragments.places[0] = (place + 1) % len(entries)
-    if entries[place].fragment:  # in use: the oldest, so the last of its chain
-        bucket = _bucket(fragments, entries[place])
-        if heads[bucket] == place:
-            heads[bucket] = NEVER
-        else:
-            at = np.int64(heads[bucket])
-            while links[at] != place:
-                at = np.int64(links[at])
-            links[at] = NEVER
-    entries[place] = packet
-    bucket = _bucket(fragments, packet)
-    links[place] = heads[bucket]
-    heads[bucket] = place
-
-
-@njit(nogil=True)
-def _follow_fragment(fragments: Fragments, packet: Record) -> Int:
-    """Remember a first fragment; give a later one the ports and protocol of its first."""
-    if packet.fragment == FIRST_FRAGMENT:
-        _remember_first(fragments, packet)
-        return SkipReason.NONE.value
-    at = np.int64(fragments.heads[_bucket(fragments, packet)])
-    while at != NEVER:
-        entry = fragments.entries[at]
-        if _is_of_datagram(entry, packet):
-            packet.protocol, packet.src_port, packet.dst_port = entry.protocol, entry.src_port, entry.dst_port
-            packet.icmp_type, packet.icmp_code = entry.icmp_type, entry.icmp_code
-            return SkipReason.NONE.value
-        at = np.int64(fragments.links[at])
-    return SkipReason.FRAGMENT.value
-
-
-@njit(nogil=True)
-def _decode_frame(block: np.ndarray, frame: Record, packet: Record) -> Int:
-    """Decode one frame into a PACKET row and return its SkipReason; the row holds no packet unless that is NONE."""
-    start = np.int64(frame.start)
-    end = start + frame.captured
-    at, ethertype = _link(block, start, end, frame.link_type)
-    if ethertype < 0:
-        return -ethertype
-    if at > end:
-        return SkipReason.TRUNCATED_LINK.value
-    on_wire = frame.original - (at - start)
-    if ethertype == ETHERTYPE_IPV4:
-        reason, at, rest = _ipv4(block, at, end, on_wire, packet)
-    elif ethertype == ETHERTYPE_IPV6:
-        reason, at, rest = _ipv6(block, at, end, on_wire, packet)
+def _decode_packet(block: np.ndarray, row: Record, packet: Record) -> Int:
+    """Decode one datagram into a PACKET row and return its SkipReason; the row holds no packet unless that is NONE."""
+    if row.link_type < 0:
+        return -row.link_type
+    at = np.int64(row.start)
+    end = at + row.captured
+    if row.link_type == ETHERTYPE_IPV4:
+        reason, at, rest = _ipv4(block, at, end, row.original, packet)
     else:
-        return SkipReason.NOT_IP.value
+        reason, at, rest = _ipv6(block, at, end, row.original, packet)
     if reason:
         return reason
-    packet.time_ns = frame.time_ns
+    packet.time_ns = row.time_ns
     return _transport(block, at, end, rest, packet)
 
 
 @njit(cache=True, nogil=True)
-def decode_frames(
-    block: np.ndarray, rows: np.ndarray, packets: np.ndarray, skipped: np.ndarray, fragments: Fragments
-) -> Int:
-    """Decode the frames of a block.
+def decode_packets(block: np.ndarray, rows: np.ndarray, packets: np.ndarray, skipped: np.ndarray) -> tuple[int, bool]:
+    """Decode what strip_links made of frames.
 
     Args:
         block: Bytes, uint8.
-        rows: FRAME rows into it.
+        rows: FRAME rows into it, stripped.
         packets: PACKET rows to fill, as many as frames at least.
         skipped: Count a SkipReason, shape (len(SkipReason),), added to.
-        fragments: First fragments seen, kept from call to call.
 
     Returns:
-        Number of packets filled in.
+        Number of packets filled in, and whether there are fragments among them.
     """
-    kept = 0
+    kept, has_fragments = 0, False
     for row in rows:
         packet = packets[kept]
-        reason = _decode_frame(block, row, packet)
-        if reason == 0 and packet.fragment:
-            reason = _follow_fragment(fragments, packet)
+        reason = _decode_packet(block, row, packet)
         skipped[reason] += 1
-        kept += reason == 0
-    return kept
+        if reason == 0:
+            kept += 1
+            has_fragments |= packet.fragment != 0
+    return kept, has_fragments

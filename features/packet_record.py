@@ -24,6 +24,7 @@ class SkipReason(enum.IntEnum):
     ENCRYPTED_LINK = 10  # a radio frame whose contents are encrypted
 
 
+ETHERTYPE_IPV4, ETHERTYPE_IPV6 = 0x0800, 0x86DD
 FIRST_FRAGMENT, LATER_FRAGMENT = 1, 2
 
 PACKET = np.dtype(

@@ -28,6 +28,7 @@ COLUMNS = ("name", "tags", "start", "end", "protocol", "src_ip", "src_port", "ds
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "icmpv6": 58, "sctp": 132}
 ANY_PORT = (0, 65_535)
 FOREVER = (-(2**63), 2**63 - 1)
+NO_TIME = {"start": FOREVER[1], "end": FOREVER[0]}  # overlaps no rule that has a time
 
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 Mask = npt.NDArray[np.bool_]
@@ -186,10 +187,9 @@ class _Flows:
     """The identity columns of a batch, ready for many rules."""
 
     def __init__(self, batch: pa.RecordBatch) -> None:
-        self._start, self._end = (
-            batch.column(name).cast(pa.int64()).to_numpy(zero_copy_only=False) for name in ("start", "end")
-        )
-        self._protocol = batch.column("protocol").to_numpy(zero_copy_only=False)
+        times = (pc.fill_null(batch.column(name).cast(pa.int64()), NO_TIME[name]) for name in ("start", "end"))
+        self._start, self._end = (time.to_numpy(zero_copy_only=False) for time in times)
+        self._protocol = pc.fill_null(batch.column("protocol"), -1).to_numpy(zero_copy_only=False)
         self._ports = {
             side: pc.fill_null(batch.column(f"{side}_port"), -1).to_numpy(zero_copy_only=False)
             for side in ("src", "dst")
@@ -210,7 +210,8 @@ class _Flows:
             if network is not None:
                 codes, words = self._addresses[side]
                 address, mask = network_words(network)
-                matching &= ((words & mask) == address).all(axis=1)[codes]
+                members = ((words & mask) == address).all(axis=1)
+                matching &= np.append(members, False)[codes]  # the last one is for flows without an address
             if ports is not None:
                 matching &= (self._ports[side] >= ports[0]) & (self._ports[side] <= ports[1])
         return matching
@@ -218,4 +219,5 @@ class _Flows:
 
 def _coded(addresses: pa.Array) -> tuple[npt.NDArray[np.int32], Words]:
     encoded = addresses.dictionary_encode()
-    return encoded.indices.to_numpy(zero_copy_only=False), address_words(encoded.dictionary.to_pylist())
+    codes = pc.fill_null(encoded.indices, -1).to_numpy(zero_copy_only=False)
+    return codes, address_words(encoded.dictionary.to_pylist())

@@ -28,7 +28,7 @@ class Column:
         type: Arrow type: string, bool-like int8, int32, int64, float32 or timestamp[ns, tz=UTC].
         unit: Unit of the values, "1" for shares and flags.
         meaning: One line for a person.
-        null: When the value is null; "never" where it always exists.
+        null: When the value is null although packets were seen; "never" where they always give it.
         role: "identity" or "feature".
         group: The part of the schema it belongs to.
     """
@@ -242,8 +242,11 @@ _ARROW_TYPES = {
 
 
 def arrow_schema() -> pa.Schema:
-    """Return the Arrow schema of a feature table, version and fingerprint in its metadata."""
-    fields = [pa.field(column.name, _ARROW_TYPES[column.type], column.null != ALWAYS) for column in COLUMNS]
+    """Return the Arrow schema of a feature table, version and fingerprint in its metadata.
+
+    Every column may be null: flow records of other tools lack what only packets can tell.
+    """
+    fields = [pa.field(column.name, _ARROW_TYPES[column.type]) for column in COLUMNS]
     metadata = {"flowtag.schema_version": str(SCHEMA_VERSION), "flowtag.schema_fingerprint": fingerprint()}
     return pa.schema(fields, metadata)
 

@@ -42,15 +42,20 @@ def train(tables: Tables, settings: Settings) -> StageResult:
     """
     for table in (*tables.train, *tables.valid):
         open_table(table, labelled=True).close()
-    plan = Plan(
+    asked = plan(tables, settings)
+    _require_apart(asked.inputs)
+    return run_once(asked, lambda artifact: _fitted(tables, settings, artifact))
+
+
+def plan(tables: Tables, settings: Settings) -> Plan:
+    """Return what a training depends on: the tables' content, its settings, schema and vocabulary."""
+    return Plan(
         "train",
         VERSION,
         detector_folder(settings),
         tables.digests(),
         {**_chosen(settings), "schema": fingerprint(), "vocabulary": read_vocabulary().fingerprint},
     )
-    _require_apart(plan.inputs)
-    return run_once(plan, lambda artifact: _fitted(tables, settings, artifact))
 
 
 def detector_folder(settings: Settings) -> Path:

@@ -44,7 +44,7 @@ class Case:
     rules: Rules
 
     def is_flow(self, packets: Sequence[Sighting]) -> bool:
-        """Tell whether packets are their flow: packets and bytes of each direction, or in total if only that is told."""
+        """Tell whether packets are their flow: those and bytes of each direction, or in total if only that is told."""
         count, size = [0, 0], [0, 0]
         for one in packets:
             count[one.way] += 1
@@ -79,7 +79,7 @@ def explain(pair: Pair, case: Case, flows: Sequence[Flow]) -> Finding:
         seen = locate(case.frames, key.protocol, sender, receiver)
         ours = [flow for flow in flows if flow.key == key]
         for chosen in _selections(case, seen):
-            if reasons := chosen.reasons | _ours(chosen, key, case.frames, ours):
+            if reasons := chosen.reasons | _ours(chosen, seen, key, case, ours):
                 return Finding(reasons, frozenset(one.index for one in chosen.packets))
     return Finding(frozenset({Reason(Cause.UNKNOWN)}))
 
@@ -232,9 +232,13 @@ def put_together(seen: Sequence[Sighting], frames: Sequence[Frame]) -> tuple[Sig
     return tuple(packets)
 
 
-def _ours(chosen: Selection, key: Key, frames: Sequence[Frame], flows: Sequence[Flow]) -> set[Reason]:
+def _ours(chosen: Selection, seen: Sequence[Sighting], key: Key, case: Case, flows: Sequence[Flow]) -> set[Reason]:
     """Say what our meter did with the packets of their flow instead."""
+    frames = case.frames
     reasons = {otherwise(frames[one.index]) for one in chosen.packets if frames[one.index].key != key}
+    later = {one.index for one in seen if one.later_fragment and frames[one.index].key == key}
+    if later - {one.index for one in chosen.packets}:
+        reasons.add(Reason(Cause.FRAGMENTS))
     if any(one.length == 0 and frames[one.index].key == key for one in chosen.packets):
         reasons.add(Reason(Cause.OFFLOAD))
     if not reasons and len(flows) > 1 and any(flow.end_reason is EndReason.TCP_END for flow in flows):

@@ -84,7 +84,7 @@ def _payload(pair: Pair, flow: Flow) -> tuple[int, int]:
 
 
 def _ndpi_duration(text: str, flow: Flow, frames: Sequence[Frame]) -> tuple[bool, str]:
-    """Compare to their hundredth of a second; their clock is that of the capture in milliseconds and never runs back."""
+    """Compare to their hundredth of a second; their clock is the capture's in milliseconds and never runs back."""
     theirs = 0.0 if text.startswith("<") else float(text)
     ours = (int(flow.row["last_ns"]) // MILLISECOND - int(flow.row["first_ns"]) // MILLISECOND) / 1000
     tolerance = 0.0101 + theirs * 1e-7  # told in single precision

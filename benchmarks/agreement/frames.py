@@ -6,15 +6,19 @@ follow. So a flow of another tool is found inside any tunnel and behind any link
 
 import socket
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from features.capture import open_capture
-from features.packet import SkipReason, decode_bytes
+from features.frames import Frames
+from features.packet import PACKET, Fragments, SkipReason, decode_frames, new_fragments
 
 TCP, UDP = 6, 17
+DATAGRAMS = 4096  # first fragments remembered
 ICMP, ICMPV6 = 1, 58
 ICMP_ERRORS, ICMPV6_ERRORS = (3, 4, 5, 11, 12), (1, 2, 3, 4)
 TAGS = (b"\x81\x00", b"\x88\xa8", b"\x91\x00")
@@ -105,25 +109,36 @@ def read_frames(path: Path) -> list[Frame]:
     Raises:
         CaptureError: It cannot be read.
     """
+    fragments = new_fragments(DATAGRAMS, np.zeros(6, dtype=np.uint64))
     with open_capture(path) as capture:
         return [
-            _frame(frames.block[row["start"] : row["start"] + row["captured"]].tobytes(), row)
+            _frame(frames, frames.rows[place : place + 1], fragments)
             for frames in capture
-            for row in frames.rows
+            for place in range(len(frames.rows))
         ]
 
 
-def _frame(data: bytes, row: "Sequence[int]") -> Frame:
-    time_ns, original, link_type = (int(row[name]) for name in ("time_ns", "original", "link_type"))  # type: ignore[call-overload]
-    reason, packet = decode_bytes(data, link_type, original)
-    if reason is not SkipReason.NONE:
-        return Frame(time_ns, data, original, link_type, reason)
+def _frame(frames: Frames, row: np.ndarray, fragments: Fragments) -> Frame:
+    packets, skipped = np.zeros(1, dtype=PACKET), np.zeros(len(SkipReason), dtype=np.int64)
+    decode_frames(frames.block, row, packets, skipped, fragments)
+    start, captured = int(row["start"][0]), int(row["captured"][0])
+    data = frames.block[start : start + captured].tobytes()
+    seen = Frame(
+        int(row["time_ns"][0]),
+        data,
+        int(row["original"][0]),
+        int(row["link_type"][0]),
+        SkipReason(int(skipped.argmax())),
+    )
+    if seen.reason is not SkipReason.NONE:
+        return seen
+    packet = packets[0]
     ends = [
         End(short(int(packet[f"{side}_high"]).to_bytes(8) + int(packet[f"{side}_low"]).to_bytes(8)), int(packet[port]))
         for side, port in (("src", "src_port"), ("dst", "dst_port"))
     ]
     key = Key.of(int(packet["protocol"]), *ends)
-    return Frame(time_ns, data, original, link_type, reason, key, ends[0], int(packet["length"]), int(packet["flags"]))
+    return replace(seen, key=key, sender=ends[0], length=int(packet["length"]), flags=int(packet["flags"]))
 
 
 def short(address: bytes) -> bytes:

@@ -98,5 +98,5 @@ def join_by_totals(
     for theirs in references:
         same = free.get((theirs.packets[0], theirs.bytes[0]), [])
         found = same.pop(0) if same else None
-        pairs.append(Pair(theirs, found, found and found.src, found is not None, found is not None))
+        pairs.append(Pair(theirs, found, found.src if found else None, found is not None, found is not None))
     return pairs, [flow for rest in free.values() for flow in rest]

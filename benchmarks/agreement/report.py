@@ -11,34 +11,35 @@ from features.meter import MeterSettings
 
 HEAD = """# Agreement with other flow meters
 
-Made by `python -m benchmarks.agreement DATA > docs/agreement.md`, in the project's folder. DATA is a folder of captures
-with references that other people made with other tools; `pairs.csv` in it names both. The data is no part of the project.
+Made by `python -m benchmarks.agreement DATA > docs/agreement.md`, in the project's folder. DATA is a folder of
+captures with references that other people made with other tools; `pairs.csv` in it names both. The data is no part of
+the project.
 
-Each capture is metered with the timeouts that come closest to the other tool's. Flows are joined by 5-tuple, whichever
-side sent. The references tell no absolute times, so several flows of one 5-tuple are told apart by packets and bytes, and
-then by order. Bytes are compared in the other tool's measure: captured frames (nDPI), frames on the wire (nfstream), IP
-datagrams (Zeek); what a frame adds to its datagram is added to our sum of datagrams. nfstream's references tell neither
-ends nor protocol: there a flow of any protocol is found when one of ours has its packets and bytes. A reference that says
-of a capture what another one says of it is counted once.
+Each capture is metered with the timeouts that come closest to the other tool's. Flows are joined by 5-tuple,
+whichever side sent. The references tell no absolute times, so several flows of one 5-tuple are told apart by packets
+and bytes, and then by order. Bytes are compared in the other tool's measure: captured frames (nDPI), frames on the
+wire (nfstream), IP datagrams (Zeek); what a frame adds to its datagram is added to our sum of datagrams. nfstream's
+references tell neither ends nor protocol: there a flow of any protocol is found when one of ours has its packets and
+bytes. A reference that says of a capture what another one says of it is counted once.
 """
 
 CAUSES_HEAD = """## Classes of disagreement in packets and bytes
 
-For each flow of theirs that does not agree, its packets are looked for in the capture by their addresses, protocol and
-ports, at any depth. A class is named only if the packets that its rule leaves over are exactly their flow, in packets and
-bytes and in both directions; all else is "unexplained". A flow may be in two classes. Sources: nDPI's
+For each flow of theirs that does not agree, its packets are looked for in the capture by their addresses, protocol
+and ports, at any depth. A class is named only if the packets that its rule leaves over are exactly their flow, in
+packets and bytes and in both directions; all else is "unexplained". A flow may be in two classes. Sources: nDPI's
 `example/reader_util.c`, nfstream's `engine/lib_engine.c` and `meter.py`, Zeek's `TCPSessionAdapter.cc` and
 `scripts/base/init-bare.zeek`.
 """
 
 FIELDS_HEAD = """## Fields
 
-Of the flows that agree in packets and bytes. "By a rule" are those where a rule, computed from the frames, gives their
-value. nDPI tells durations to 10 ms, gaps to 1 ms, lengths to a byte and the payload in hundredths; lengths and gaps only
-of longer flows. Its lengths are of frames: they agree with ours where every frame adds as many bytes to its datagram, and
-not where Ethernet pads short ones. Zeek tells durations to 1 us. "Handshake" is Zeek's `conn_state` in four groups
-(established, unanswered, refused, other) beside our `established`, `syn_ns`, `syn_ack_ns` and flags; `conn_state` itself
-and `history` are not metered.
+Of the flows that agree in packets and bytes. "By a rule" are those where a rule, computed from the frames, gives
+their value. nDPI tells durations to 10 ms, gaps to 1 ms, lengths to a byte and the payload in hundredths; lengths and
+gaps only of longer flows. Its lengths are of frames: they agree with ours where every frame adds as many bytes to its
+datagram, and not where Ethernet pads short ones. Zeek tells durations to 1 us. "Handshake" is Zeek's `conn_state` in
+four groups (established, unanswered, refused, other) beside our `established`, `syn_ns`, `syn_ack_ns` and flags;
+`conn_state` itself and `history` are not metered.
 """
 
 SHARES = (("found", "found"), ("packets", "packets agree"), ("bytes", "bytes agree"), ("both", "both agree"))
@@ -162,7 +163,7 @@ def _only_ours(tallies: Mapping[str, Tally]) -> str:
         for tool, tally in tallies.items()
         for reason, count in tally.only_ours.most_common()
     ]
-    head = "## Flows that are only ours\n\nTCP and UDP flows of ours without one of theirs; nfstream's references do not tell.\n\n"
+    head = "## Flows that are only ours\n\nOf TCP and UDP; nfstream's references do not tell.\n\n"
     return head + table(["tool", "class", "in particular", "flows", "e.g."], rows)
 
 

@@ -39,8 +39,10 @@ class Cause(enum.Enum):
     TUNNEL = (
         "tunnel",
         Verdict.LAYER,
-        "nDPI and nfstream meter the packet inside (ndpiReader -t, decode_tunnels), Zeek the one outside and the one "
-        "inside (tunnel_parents); we meter the one outside.",
+        (
+            "nDPI and nfstream meter the packet inside (ndpiReader -t, decode_tunnels), Zeek the one outside and "
+            "the one inside (tunnel_parents); we meter the one outside."
+        ),
     )
     LINK = (
         "link header",
@@ -55,20 +57,26 @@ class Cause(enum.Enum):
     SNAPPED = (
         "snap length",
         Verdict.THEIRS,
-        "nDPI leaves out a datagram that was not captured to its end (get_ndpi_flow_info: ipsize < tot_len); to us "
-        "lengths come from the headers.",
+        (
+            "nDPI leaves out a datagram that was not captured to its end (get_ndpi_flow_info: ipsize < tot_len); to "
+            "us lengths come from the headers."
+        ),
     )
     TOO_LONG = (
         "IP length beyond the frame",
         Verdict.OURS,
-        "The IP header claims more bytes than were on the wire. nDPI leaves the packet out; we add up what the header "
-        "claims.",
+        (
+            "The IP header claims more bytes than were on the wire. nDPI leaves the packet out; we add up what the "
+            "header claims."
+        ),
     )
     TCP_END = (
         "TCP end",
         Verdict.THEIRS,
-        "A SYN after FIN from both sides or RST opens a new flow to us; nDPI goes on with the old one, Zeek waits for "
-        "its timers.",
+        (
+            "A SYN after FIN from both sides or RST opens a new flow to us; nDPI goes on with the old one, Zeek "
+            "waits for its timers."
+        ),
     )
     TIMER = ("protocol timer", Verdict.THEIRS, "Zeek ends a connection by a timer of its own (init-bare.zeek).")
     CHECKSUM = (
@@ -78,8 +86,11 @@ class Cause(enum.Enum):
     )
     FRAGMENTS = (
         "fragments",
-        Verdict.MISSING,
-        "Zeek puts fragments together before it counts; we count the first one and skip the others by reason.",
+        Verdict.THEIRS,
+        (
+            "nDPI and nfstream leave out every fragment but the first; Zeek puts the datagram together and counts "
+            "one packet; we count each fragment as a packet of its flow."
+        ),
     )
     OFFLOAD = (
         "IP length 0",
@@ -87,10 +98,13 @@ class Cause(enum.Enum):
         "The sender left the length to its network card. Zeek adds up 0, we what was on the wire.",
     )
     HEADER = (
-        "transport header",
+        "impossible header",
         Verdict.THEIRS,
-        "The transport header does not fit into the datagram, or TCP's length of it is impossible. nDPI and nfstream "
-        "count the packet, with ports 0 where there is no room for them; Zeek and we refuse it by name.",
+        (
+            "A header's own length is impossible, or the datagram has no room for the transport header. nDPI and "
+            "nfstream count the packet, with ports 0 where there is no room for them; Zeek and we refuse it by "
+            "name."
+        ),
     )
     MISREAD = (
         "not IP",
@@ -132,7 +146,7 @@ def damaged(seen: Sighting, frame: Frame) -> Reason | None:
 
 
 def inside(seen: Sighting, frame: Frame) -> Reason | None:
-    """Tell whether the packet carries an IPv4 header whose checksum is right, or an IPv6 one that reaches to its end."""
+    """Tell whether the packet carries an IPv4 header with a right checksum, or an IPv6 one that reaches to its end."""
     data = frame.data
     if frame.key is None:
         return None
@@ -184,8 +198,8 @@ def otherwise(frame: Frame) -> Reason:
     """Say why a packet of theirs is none of ours of the same key."""
     if frame.key is not None:
         return Reason(Cause.TUNNEL, tunnel_of(frame.key))
-    if frame.reason in (SkipReason.BAD_TRANSPORT_HEADER, SkipReason.TRUNCATED_TRANSPORT):
-        return Reason(Cause.HEADER)
+    if frame.reason in (SkipReason.BAD_IP_HEADER, SkipReason.BAD_TRANSPORT_HEADER, SkipReason.TRUNCATED_TRANSPORT):
+        return Reason(Cause.HEADER, frame.reason.name.lower())
     if frame.reason is SkipReason.LINK_TYPE:
         return Reason(Cause.LINK, f"link type {frame.link_type}")
     if frame.reason is SkipReason.NOT_IP:
@@ -194,7 +208,7 @@ def otherwise(frame: Frame) -> Reason:
 
 
 def misread_offsets(frame: Frame) -> list[int]:
-    """Return where nfstream takes a frame for IP without asking for the type before: behind Ethernet, and in CAPWAP."""
+    """Return where nfstream takes a frame for IP without asking for its type: behind Ethernet, and in CAPWAP."""
     offsets = []
     if frame.reason is SkipReason.NOT_IP:
         offsets.append(12 + frame.data[12:].find(bytes.fromhex(ethertype(frame.data))) + 2)

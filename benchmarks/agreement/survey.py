@@ -59,7 +59,7 @@ def _add(tally: Tally, folder: Path, listing: Listing, hints: tuple[Reference, .
             frames = read_frames(folder / listing.capture)
             flows = meter(folder / listing.capture, listing.tool, frames)
         except FlowtagError as error:
-            outcome = str(error).splitlines()[0]
+            outcome = error.what
     tally.captures[outcome or "compared"] += 1
     tally.flows[outcome or "compared"] += len(listing.flows)
     if not outcome:

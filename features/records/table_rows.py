@@ -13,12 +13,6 @@ from features.records.shown import number_or, shown_fields
 from features.schema import COLUMNS, arrow_schema
 
 
-def records_schema() -> pa.Schema:
-    """Return the feature table's schema with every column nullable: no source of records gives them all."""
-    schema = arrow_schema()
-    return pa.schema([field.with_nullable(True) for field in schema], schema.metadata)
-
-
 class TableRows:
     """Rows of targets to rows of the feature table.
 
@@ -30,7 +24,7 @@ class TableRows:
 
     def __init__(self, capture: str) -> None:
         self._capture = capture
-        self._schema = records_schema()
+        self._schema = arrow_schema()
         self.count = 0
         self.present: set[str] = set()
         self.cut_short = 0

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.inet import ICMP, IP, TCP, UDP
-from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6
+from scapy.layers.inet6 import ICMPv6EchoReply, ICMPv6EchoRequest, IPv6, IPv6ExtHdrFragment, fragment6
 from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 from scapy.utils import RawPcapWriter
@@ -276,6 +276,81 @@ def test_packet_to_its_own_sender(tmp_path: Path) -> None:
     """With the same end twice every packet is forward, a SYN-ACK too."""
     land = IP(src="10.0.0.1", dst="10.0.0.1") / TCP(sport=80, dport=80, flags="SA")
     assert flows_of(tmp_path, [(0, land), (0.1, land)]).flows["packets"].tolist() == [[2, 0]]
+
+
+def fragments_of(sport: int, ip_id: int, size: int, six: bool = False) -> list[Packet]:
+    """Return the fragments, of 16 bytes of payload or less, of a datagram of this payload."""
+    transport = UDP(sport=sport, dport=53) / Raw(b"x" * size)
+    if six:
+        header = IPv6(src="::1", dst="::2") / IPv6ExtHdrFragment(id=ip_id)
+        return [packet for packet in fragment6(header / transport, 64) if bytes(packet)]
+    return IP(bytes(IP(src="10.0.0.1", dst="10.0.0.2", id=ip_id) / transport)).fragment(16)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 200), st.booleans()), min_size=1, max_size=6), st.data())
+def test_fragments_join_the_flow_of_their_first(
+    tmp_path_factory: pytest.TempPathFactory, datagrams: list[tuple[int, bool]], data: st.DataObject
+) -> None:
+    """However fragments of several datagrams mix behind their firsts, each flow has all of its datagram's payload."""
+    pieces = [fragments_of(1000 + n, 7 * n, size, six) for n, (size, six) in enumerate(datagrams)]
+    later = data.draw(st.permutations([piece for whole in pieces for piece in whole[1:]]))
+    packets = [(0.001 * n, packet) for n, packet in enumerate([*(whole[0] for whole in pieces), *later])]
+    result = flows_of(tmp_path_factory.mktemp("fragments"), packets)
+    by_port = {int(flow["src_port"]): flow for flow in result.flows}
+    assert len(result.flows) == len(by_port) == len(datagrams)
+    for n, (size, _) in enumerate(datagrams):
+        flow = by_port[1000 + n]
+        assert (flow["payload_bytes"].sum(), flow["packets"].sum()) == (size, len(pieces[n]))
+        assert flow["fragments"].sum() == (len(pieces[n]) if len(pieces[n]) > 1 else 0)
+    assert result.counts["skipped.fragment"] == 0
+
+
+@pytest.mark.parametrize(
+    ("change", "metered_packets"),
+    [({}, 2), ({"id": 8}, 1), ({"proto": 6}, 1), ({"src": "10.0.0.3"}, 1), ({"dst": "10.0.0.1"}, 1)],
+)
+def test_what_makes_a_fragment_of_a_datagram(tmp_path: Path, change: dict[str, object], metered_packets: int) -> None:
+    """A later fragment has its first one's addresses, identification and protocol; any other is skipped."""
+    first, second = fragments_of(1000, 7, 8)[0], IP(src="10.0.0.1", dst="10.0.0.2", id=7, frag=2, proto=17) / Raw(b"x")
+    first[IP].flags = "MF"
+    for name, value in change.items():
+        setattr(second, name, value)
+    counts = flows_of(tmp_path, [(0, first), (0.1, second)]).counts
+    assert (counts["packets_metered"], counts["skipped.fragment"]) == (metered_packets, 2 - metered_packets)
+
+
+@pytest.mark.parametrize(("wait_s", "skipped"), [(60.0, 0), (60.000000001, 1), (-60.0, 0), (-60.000000001, 1)])
+def test_how_long_a_first_fragment_is_remembered(tmp_path: Path, wait_s: float, skipped: int) -> None:
+    """A later fragment more than a minute from its first is skipped."""
+    first, second = fragments_of(1000, 7, 20)
+    limits = MeterSettings(idle_timeout_s=1000, active_timeout_s=1000)
+    assert flows_of(tmp_path, [(100, first), (100 + wait_s, second)], limits).counts["skipped.fragment"] == skipped
+
+
+def test_a_fragment_before_its_first(tmp_path: Path) -> None:
+    """A fragment that overtakes its first one is skipped and counted."""
+    first, second, third = fragments_of(1000, 7, 40)
+    counts = flows_of(tmp_path, [(0, second), (0, first), (0, third)]).counts
+    assert (counts["packets_metered"], counts["skipped.fragment"]) == (2, 1)
+
+
+def test_the_latest_first_fragments_are_remembered(tmp_path: Path) -> None:
+    """Of more datagrams than there is room for, the oldest are forgotten, whatever the run's random keys."""
+    pieces = [fragments_of(n, n, 20) for n in range(1, 5001)]
+    packets = [*(whole[0] for whole in pieces), *(whole[1] for whole in pieces)]
+    result = flows_of(tmp_path, [(0.001, packet) for packet in packets])
+    assert result.counts["skipped.fragment"] == 5000 - 4096
+    whole = result.flows["src_port"][result.flows["packets"].sum(axis=1) == 2]
+    assert sorted(whole.tolist()) == list(range(5001 - 4096, 5001))
+
+
+def test_a_later_fragment_says_nothing_of_tcp(tmp_path: Path) -> None:
+    """A later fragment of a segment adds to volumes, not to flags, windows or retransmissions."""
+    segment = IP(bytes(tcp("PA", seq=5, payload=b"x" * 60))).fragment(40)
+    flow = flows_of(tmp_path, [(0, packet) for packet in segment]).flows[0]
+    assert (flow["packets"][0], flow["payload_bytes"][0], flow["retransmissions"][0]) == (2, 60, 0)
+    assert (flow["flags"][0].tolist(), flow["zero_windows"][0]) == ([0, 0, 0, 1, 1, 0, 0, 0], 0)
 
 
 def test_full_table(tmp_path: Path) -> None:

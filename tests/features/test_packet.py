@@ -26,8 +26,8 @@ from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
 from features.capture import open_capture
+from features.link_kernel import LINKS
 from features.packet import PACKET, SkipReason, decode_bytes, decode_frames, new_fragments
-from features.packet_kernel import LINKS
 from tests.features.meter_oracle import Seen, seen_by_scapy
 
 CAPTURE = Path(__file__).parents[2] / "captures" / "demo-score.pcap.zst"
@@ -147,6 +147,7 @@ def test_link_types(link: Packet | None, link_type: int) -> None:
     assert seen(packet) == seen_by_scapy(IP(bytes(datagram)), 0)
 
 
+HOME = "02:00:00:00:00:09"
 SNAP = LLC(dsap=0xAA, ssap=0xAA, ctrl=3) / SNAP_HEADER(OUI=0, code=0x800)
 WIFI = Dot11(type=2, subtype=0, FCfield=2)
 WIFI_QUALITY = Dot11(type=2, subtype=8, FCfield=1) / Dot11QoS()
@@ -158,16 +159,22 @@ LABELS = MPLS(label=16, s=0) / MPLS(label=17, s=1)
 @pytest.mark.parametrize(
     ("link", "link_type"),
     [
-        (Dot3() / SNAP, 1),
-        (Dot3() / LLC(dsap=6, ssap=6, ctrl=3), 1),
-        (Ether() / Dot1Q(vlan=3) / LLC(dsap=0xAA, ssap=0xAA, ctrl=3) / SNAP_HEADER(OUI=0xF8, code=0x800), 1),
-        (Ether() / LABELS, 1),
-        (Ether() / Dot1Q() / LABELS, 1),
-        (Ether(type=0x8848) / LABELS, 1),
-        (Ether(type=0x8847) / MPLS(s=1) / Raw(bytes(4)) / Ether(type=0x800), 1),
-        (Ether() / PPPoE(sessionid=1) / PPP(proto=0x21), 1),
-        (Ether() / Dot1Q() / PPPoE(sessionid=1) / Raw(b"\x21"), 1),
-        (Ether() / PPPoE(sessionid=1) / PPP(proto=0x281) / LABELS, 1),
+        (Dot3(dst=HOME, src=HOME) / SNAP, 1),
+        (Dot3(dst=HOME, src=HOME) / LLC(dsap=6, ssap=6, ctrl=3), 1),
+        (
+            LINK_HEADER
+            / Dot1Q(vlan=3, type=60)
+            / LLC(dsap=0xAA, ssap=0xAA, ctrl=3)
+            / SNAP_HEADER(OUI=0xF8, code=0x800),
+            1,
+        ),
+        (LINK_HEADER / LABELS, 1),
+        (LINK_HEADER / Dot1Q() / LABELS, 1),
+        (Ether(dst=HOME, src=HOME, type=0x8848) / LABELS, 1),
+        (Ether(dst=HOME, src=HOME, type=0x8847) / MPLS(s=1) / Raw(bytes(4)) / Ether(dst=HOME, src=HOME, type=0x800), 1),
+        (LINK_HEADER / PPPoE(sessionid=1) / PPP(proto=0x21), 1),
+        (LINK_HEADER / Dot1Q() / PPPoE(sessionid=1) / Raw(b"\x21"), 1),
+        (LINK_HEADER / PPPoE(sessionid=1) / PPP(proto=0x281) / LABELS, 1),
         (CookedLinux(proto=4) / SNAP, 113),
         (CookedLinux(proto=0x8100) / Dot1Q(type=0x800), 113),
         (PPP(proto=0x21), 9),
@@ -194,7 +201,7 @@ LABELS = MPLS(label=16, s=0) / MPLS(label=17, s=1)
         (Raw(bytes(12)), 109),
         (Raw(b"\x3d" + bytes(63)), 117),
         (Raw(bytes(16)), 8),
-        (Raw(bytes(4)) / Ether(type=0x800), 240),
+        (Raw(bytes(4)) / Ether(dst=HOME, src=HOME, type=0x800), 240),
     ],
 )
 def test_framings(link: Packet, link_type: int) -> None:

@@ -119,3 +119,10 @@ def test_a_row_of_too_few_cells_is_refused(tmp_path: Path) -> None:
     assert rules(tmp_path, "a,impact")[0].src_ip is None
     with pytest.raises(LabelError, match="without tags"):
         rules(tmp_path, "a")
+
+
+def test_a_flow_without_address_or_time_matches_only_what_asks_for_neither(tmp_path: Path) -> None:
+    """Flow records may lack addresses, times and protocol: such a flow matches no rule that names one."""
+    bare = flows({"src_ip": None, "dst_ip": None, "start": None, "end": None, "protocol": None}, {})
+    asked = rules(tmp_path, "a,impact,,,,10.0.0.1,,,", "b,impact,1,200,,,,,", "c,impact,,,tcp,,,,", "d,impact,,,,,,,80")
+    assert match(asked, bare).tolist() == [[False, False, False, True], [True, True, True, True]]

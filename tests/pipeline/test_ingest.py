@@ -102,7 +102,8 @@ def test_a_damaged_capture_leaves_the_earlier_table(small: Path, tmp_path: Path,
     raw = (small / "demo-score.pcap").read_bytes()
     path.write_bytes(raw)
     first = ingest(path, settings)
-    path.write_bytes(raw[:100_000] + b"\xff" * 64)
+    after_500 = list(records(raw))[500][0]
+    path.write_bytes(raw[:after_500] + b"\xff" * 64)
     with pytest.raises(CaptureError):
         ingest(path, settings)
     path.write_bytes(raw)

@@ -15,8 +15,7 @@ from hypothesis import strategies as st
 from features.errors import RecordError
 from features.records.extraction import extract_records
 from features.records.settings import RecordSettings
-from features.records.table_rows import records_schema
-from features.schema import FEATURE_NAMES, difference
+from features.schema import FEATURE_NAMES, arrow_schema, difference
 from features.table import open_table, write_table
 
 Rows = list[dict[str, Any]]
@@ -43,7 +42,7 @@ def test_batches_are_feature_tables(record_file: Callable[..., Path], tmp_path: 
     extraction = extract_records([record_file(HEADER + line(), "name.csv")])
     batches = list(extraction)
     assert not difference(batches[0].schema)
-    assert write_table(batches, tmp_path / "table.parquet", records_schema()) == 1
+    assert write_table(batches, tmp_path / "table.parquet", arrow_schema()) == 1
     assert open_table(tmp_path / "table.parquet").metadata.num_rows == 1
     assert batches[0].column("capture").to_pylist() == ["name.csv"]
     assert extraction.counts["columns_present"] == len(extraction.columns_present)

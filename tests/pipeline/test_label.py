@@ -1,0 +1,85 @@
+"""Feature tables and rules to labelled tables."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from features.errors import LabelError, SchemaError
+from features.schema import labelled_schema
+from pipeline.label import label
+from pipeline.settings import Settings
+from tests.pipeline.conftest import World
+
+HEAD = "name,tags,start,end,protocol,src_ip,src_port,dst_ip,dst_port\n"
+
+
+def rules(folder: Path, *lines: str) -> Path:
+    path = folder / "some.rules.csv"
+    path.write_text(HEAD + "".join(f"{line}\n" for line in lines))
+    return path
+
+
+def test_flows_are_conserved_and_counted(world: World) -> None:
+    """Labelling adds two columns and loses no flow; counts are those of the column itself."""
+    for name, result in world.labelled.items():
+        table = pq.read_table(result.path)
+        assert table.schema.equals(labelled_schema())
+        assert table.drop_columns(["tags", "rules"]).equals(pq.read_table(world.flows[name].path))
+        tags = table["tags"].to_pylist()
+        counted = Counter(tag for row in tags for tag in row)
+        attack = sum(1 for row in tags if row)
+        assert (result.counts["attack"], result.counts["benign"]) == (attack, len(tags) - attack)
+        assert {key[4:]: n for key, n in result.counts.items() if key.startswith("tag.")} == counted
+
+
+def test_second_time_it_is_used_again(world: World) -> None:
+    """The same table and rules give the finished table."""
+    made = world.labelled["demo-score"]
+    again = label(world.flows["demo-score"].path, world.captures / "demo-score.rules.csv", world.settings)
+    assert again == replace(made, reused=True)
+
+
+def test_rules_of_one_name_are_counted_together(world: World, tmp_path: Path, settings: Settings) -> None:
+    """Two lines of one rule add up, a rule that matches nothing is counted as unmatched, empty cells match all."""
+    table = world.flows["demo-score"]
+    everything = "all,dos,,,,,,,"
+    result = label(table.path, rules(tmp_path, everything, everything, "none,beacon,1,2,,,,,"), settings)
+    assert (result.counts["rules"], result.counts["rules_unmatched"]) == (3, 1)
+    assert (result.counts["rule.all"], result.counts["rule.none"]) == (2 * table.rows, 0)
+    assert (result.counts["attack"], result.counts["tag.dos"]) == (table.rows, table.rows)
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [
+        ("scan,port_scam,1,2,,,,,", "port_scan"),
+        ("scan,port_scan,yesterday,2,,,,,", "bad start"),
+        ("scan,port_scan,3,2,,,,,", "ends before it starts"),
+        ("scan,port_scan,1,2,,10.0.0.300,,,", "bad src_ip"),
+    ],
+)
+def test_wrong_rules_leave_everything_as_it_was(
+    world: World, tmp_path: Path, settings: Settings, line: str, word: str
+) -> None:
+    """An unknown tag (the nearest is named), a bad time or address is an error with its line, and nothing is made."""
+    with pytest.raises(LabelError, match=word) as raised:
+        label(world.flows["demo-score"].path, rules(tmp_path, line), settings)
+    assert "line 2" in str(raised.value)
+    assert not settings.state.root.exists()
+
+
+def test_missing_rules(world: World, tmp_path: Path, settings: Settings) -> None:
+    """Rules that are not there are a label error."""
+    with pytest.raises(LabelError, match="cannot be read"):
+        label(world.flows["demo-score"].path, tmp_path / "none.csv", settings)
+
+
+def test_a_table_of_another_schema(world: World, tmp_path: Path, settings: Settings) -> None:
+    """A table that lacks a column is refused with the difference shown."""
+    other = tmp_path / "old.parquet"
+    pq.write_table(pq.read_table(world.flows["demo-score"].path).drop_columns(["is_tcp"]), other)
+    with pytest.raises(SchemaError, match="is_tcp"):
+        label(other, world.captures / "demo-score.rules.csv", settings)

@@ -1,0 +1,86 @@
+"""Labelled tables to a detector and its contenders."""
+
+import json
+from dataclasses import replace
+
+import pytest
+
+from features.errors import InputError, SchemaError
+from models.detector import Detector
+from pipeline.settings import Settings
+from pipeline.train import DETECTOR, TRAINING_FILE, Tables, detector_folder, modules_needed, plan, train
+from tests.pipeline.conftest import World
+
+
+def tables(world: World) -> Tables:
+    return Tables([world.labelled["demo-train"].path], [world.labelled["demo-valid"].path])
+
+
+def test_flows_are_counted_by_role(world: World) -> None:
+    """Rows are the flows learned from, and each set is counted as attack and benign."""
+    counts = world.trained.counts
+    for role in ("train", "valid"):
+        made = world.labelled[f"demo-{role}"]
+        assert (counts[f"{role}.attack"], counts[f"{role}.benign"]) == (made.counts["attack"], made.counts["benign"])
+    assert world.trained.rows == world.labelled["demo-train"].rows
+
+
+def test_second_time_it_is_used_again(world: World) -> None:
+    """The same tables and settings give the finished contenders, in no time."""
+    assert train(tables(world), world.settings) == replace(world.trained, reused=True)
+
+
+def test_what_is_written(world: World) -> None:
+    """The folder holds the detector, plain cross-entropy cut at 0.5, trees, and how each came about."""
+    folder = world.trained.path
+    assert folder == detector_folder(world.settings)
+    detector, plain = (Detector.load(folder / name) for name in (DETECTOR, "plain_bce"))
+    assert detector.card.settings["training"]["loss"]["penalty"] == "bounded"
+    assert plain.card.settings["training"]["loss"]["penalty"] == "none"
+    assert set(plain.card.thresholds.values) == {0.5}
+    notes = json.loads((folder / TRAINING_FILE).read_text())
+    assert list(notes) == ["detector", "plain_bce", "boosting"]
+    assert [len(notes[name]["history"]) for name in ("detector", "plain_bce")] == [6, 6]
+    assert notes["detector"]["validation"]["flows"] == world.labelled["demo-valid"].rows
+    assert notes["detector"]["validation"] == json.loads(json.dumps(detector.card.validation))
+
+
+def test_thresholds_keep_the_budget(world: World) -> None:
+    """On the validation flows no more than one benign flow in a thousand fires."""
+    notes = json.loads((world.trained.path / TRAINING_FILE).read_text())
+    assert notes["detector"]["validation"]["false_alarm_rate"] <= 0.001
+
+
+@pytest.mark.parametrize(
+    ("section", "values"),
+    [
+        ("training", {"seed": 2}),
+        ("thresholds", {"silence_weight": 9.0}),
+        ("loss", {"lambda_": 1.0}),
+        ("network", {"clip": 5.0}),
+    ],
+)
+def test_each_section_counts(world: World, section: str, values: dict[str, float]) -> None:
+    """Another setting of any section that training reads asks for another detector."""
+    changed = getattr(world.settings, section).model_copy(update=values)
+    other = world.settings.model_copy(update={section: changed})
+    assert plan(tables(world), other).key != plan(tables(world), world.settings).key
+
+
+def test_the_same_flows_twice(world: World, settings: Settings) -> None:
+    """Thresholds cannot be chosen on the flows that were learned from."""
+    one = world.labelled["demo-train"].path
+    with pytest.raises(InputError, match="same flows"):
+        train(Tables([one], [one]), settings)
+
+
+def test_tables_without_labels(world: World, settings: Settings) -> None:
+    """A feature table without labels is refused, and the command that labels is named."""
+    with pytest.raises(SchemaError, match="flowtag label"):
+        train(Tables([world.flows["demo-train"].path], [world.labelled["demo-valid"].path]), settings)
+
+
+def test_slow_modules_are_announced(world: World, settings: Settings) -> None:
+    """What training needs is announced before there is a detector, and no more than the registry after."""
+    assert "pipeline.fitting" in modules_needed(settings)
+    assert "pipeline.fitting" not in modules_needed(world.settings)
