@@ -172,8 +172,8 @@ def _decode_packet(block: np.ndarray, row: Record, packet: Record) -> Int:
     """Decode one datagram into a PACKET row and return its SkipReason; the row holds no packet unless that is NONE."""
     if row.link_type < 0:
         return -row.link_type
-    at = np.int64(row.start)
-    end = at + row.captured
+    at: Int = np.int64(row.start)
+    end: Int = at + row.captured
     if row.link_type == ETHERTYPE_IPV4:
         reason, at, rest = _ipv4(block, at, end, row.original, packet)
     else:

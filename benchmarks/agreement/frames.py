@@ -120,7 +120,7 @@ def read_frames(path: Path) -> list[Frame]:
 
 def _frame(frames: Frames, row: np.ndarray, fragments: Fragments) -> Frame:
     packets, skipped = np.zeros(1, dtype=PACKET), np.zeros(len(SkipReason), dtype=np.int64)
-    decode_frames(frames.block, row, packets, skipped, fragments)
+    decode_frames(frames.block, row.copy(), packets, skipped, fragments)
     start, captured = int(row["start"][0]), int(row["captured"][0])
     data = frames.block[start : start + captured].tobytes()
     seen = Frame(

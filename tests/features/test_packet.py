@@ -370,3 +370,13 @@ def test_counts_add_up() -> None:
     )
     assert packets["time_ns"][:kept].tolist() == [10, 12, 15]
     assert (skipped[SkipReason.NONE], skipped[SkipReason.NOT_IP], skipped.sum()) == (3, 3, 6)
+
+
+def test_documented() -> None:
+    """docs/captures.md names every link type that is decoded and every reason for leaving a packet out."""
+    text = (Path(__file__).parents[2] / "docs" / "captures.md").read_text("utf-8")
+    rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
+    numbers = {int(part) for row in rows for part in row.split(",") if part.strip().isdigit()}
+    assert numbers == LINKS.keys()
+    counted = {row.strip(" `").removeprefix("skipped.") for row in rows if "skipped." in row}
+    assert counted == {reason.name.lower() for reason in SkipReason} - {"none"}

@@ -77,11 +77,11 @@ def test_what_the_run_shows(world: World) -> None:
     assert inputs == expected
 
 
-def test_a_lost_registry_gets_the_detector_again(world: World, tmp_path: Path) -> None:
-    """When the registry was begun afresh, the receipt of the old one does not count."""
+def test_a_lost_model_is_registered_again(world: World, tmp_path: Path) -> None:
+    """When the registry has forgotten the model, the receipt does not count, even though the version is the same."""
     settings, trained = elsewhere(world, tmp_path), copied(world.trained, tmp_path)
     first = register(trained, tables(world), settings)
-    (tmp_path / "other.db").unlink()
+    MlflowClient(settings.tracking_uri, settings.tracking_uri).delete_registered_model("flowtag")
     second = register(trained, tables(world), settings)
     assert (first.version, second.version) == (1, 1)
     assert first.run_id != second.run_id

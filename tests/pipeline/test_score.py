@@ -1,0 +1,137 @@
+"""Feature tables and a detector to detections."""
+
+import json
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.errors import ModelMismatch, SchemaError
+from features.schema import FEATURE_NAMES, arrow_schema
+from features.table import write_table
+from models.dataset import feature_matrix
+from models.detector import Detector
+from pipeline.detections import IDENTITY, as_lines, detections_schema
+from pipeline.manifest import StageResult
+from pipeline.register import champion
+from pipeline.score import detections_folder, modules_needed, score
+from pipeline.settings import Settings
+from tests.pipeline.conftest import World
+
+
+@pytest.fixture(scope="module")
+def scored(world: World) -> StageResult:
+    return score(world.flows["demo-score"].path, champion(world.settings).folder, world.settings)
+
+
+@pytest.fixture(scope="module")
+def lines(scored: StageResult) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (scored.path / "detections.ndjson").read_text().splitlines()]
+
+
+def test_flows_are_conserved(world: World, scored: StageResult) -> None:
+    """Every flow is a detection or quiet, and rows are detections."""
+    counts = scored.counts
+    assert counts["flows"] == world.flows["demo-score"].rows == counts["detections"] + counts["quiet"]
+    assert scored.rows == counts["detections"] > 100
+
+
+def test_detections_are_the_flows_that_fire(world: World, scored: StageResult) -> None:
+    """Flows, tags, scores and thresholds are those of the detector applied to the whole table at once."""
+    detector = Detector.load(champion(world.settings).folder)
+    table = pq.read_table(world.flows["demo-score"].path)
+    scores = detector.score(feature_matrix(table.combine_chunks().to_batches()[0], FEATURE_NAMES))
+    fired = scores >= np.asarray(detector.card.thresholds.values)
+    detections = pq.read_table(scored.path / "detections.parquet")
+    assert detections.schema.equals(detections_schema())
+    chosen = np.flatnonzero(fired.any(axis=1))
+    assert detections.select(list(IDENTITY)).equals(table.select(list(IDENTITY)).take(pa.array(chosen)))
+    names = np.array(detector.card.tag_names)
+    assert detections["tags"].to_pylist() == [names[row].tolist() for row in fired[chosen]]
+    flat = np.concatenate([np.asarray(row) for row in detections["scores"].to_pylist()])
+    np.testing.assert_allclose(flat, scores[fired], rtol=1e-5)
+    cuts = np.broadcast_to(np.asarray(detector.card.thresholds.values, np.float32), scores.shape)
+    assert np.concatenate(detections["thresholds"].to_pylist()).astype(np.float32).tolist() == cuts[fired].tolist()
+
+
+def test_tags_are_counted(scored: StageResult, lines: list[dict[str, object]]) -> None:
+    """The counts per tag are those of the JSON lines."""
+    counted = Counter(one["tag"] for line in lines for one in line["tags"])  # type: ignore[attr-defined]  # JSON
+    assert {key[4:]: n for key, n in scored.counts.items() if key.startswith("tag.") and n} == counted
+
+
+def test_lines_say_what_the_table_says(scored: StageResult, lines: list[dict[str, object]]) -> None:
+    """Each JSON line is a row of the Parquet file, with ISO times, and reasons of at most three columns."""
+    table = pq.read_table(scored.path / "detections.parquet")
+    assert len(lines) == table.num_rows
+    assert [line["flow_id"] for line in lines] == table["flow_id"].to_pylist()
+    for line in lines[::50]:
+        reasons = line["reasons"]
+        assert isinstance(reasons, list)
+        assert len(reasons) <= 3
+        assert all(one["feature"] in FEATURE_NAMES and one["drop"] > 0 for one in reasons)
+        assert line["explained_tag"] in [one["tag"] for one in line["tags"]]  # type: ignore[attr-defined]  # JSON
+
+
+def test_times_keep_their_nanoseconds() -> None:
+    """2026-11-23T14:49:55.680402001Z is written as such, and absent ports as null."""
+    moment = int(datetime(2026, 11, 23, 14, 49, 55, tzinfo=UTC).timestamp()) * 10**9 + 680_402_001
+    row = {
+        **dict.fromkeys(IDENTITY),
+        **{"start": moment, "end": moment, "capture": "c", "flow_id": 1, "community_id": "1:x", "protocol": 1},
+        **{"src_ip": "10.0.0.1", "dst_ip": "10.0.0.2", "end_reason": "idle"},
+        **{"tags": ["dos"], "scores": [0.5], "thresholds": [0.25], "explained_tag": "dos"},
+        **{"reasons": [{"feature": "is_tcp", "value": None, "drop": 1.5}]},
+    }
+    (line,) = as_lines(pa.RecordBatch.from_pylist([row], schema=detections_schema()))
+    assert (line["start"], line["src_port"]) == ("2026-11-23T14:49:55.680402001Z", None)
+    assert line["tags"] == [{"tag": "dos", "score": 0.5, "threshold": 0.25}]
+    assert line["reasons"] == [{"feature": "is_tcp", "value": None, "drop": 1.5}]
+
+
+def test_the_highest_score_of_each_tag_is_kept(scored: StageResult) -> None:
+    """For each tag that fired, its highest score is at least its threshold."""
+    highest = json.loads((scored.path / "highest.json").read_text())
+    for tag, (score_of_tag, threshold) in highest.items():
+        assert (score_of_tag >= threshold) == bool(scored.counts[f"tag.{tag}"])
+
+
+def test_second_time_it_is_used_again(world: World, scored: StageResult) -> None:
+    """The same table and detector give the finished detections."""
+    table, detector = world.flows["demo-score"].path, champion(world.settings).folder
+    assert score(table, detector, world.settings) == replace(scored, reused=True)
+    assert modules_needed(table, world.settings) == ("pipeline.register",)
+
+
+def test_an_empty_table(world: World, tmp_path: Path, settings: Settings) -> None:
+    """A table without flows gives typed, empty detections."""
+    table = tmp_path / "empty.parquet"
+    write_table([], table, arrow_schema())
+    result = score(table, champion(world.settings).folder, settings)
+    assert (result.rows, result.counts["flows"], result.counts["detections"]) == (0, 0, 0)
+    assert result.path == detections_folder(table, settings)
+    assert pq.read_table(result.path / "detections.parquet").schema.equals(detections_schema())
+    assert (result.path / "detections.ndjson").read_text() == ""
+
+
+def test_a_table_of_another_schema(world: World, tmp_path: Path, settings: Settings) -> None:
+    """A table without a column is refused before anything is made, with the difference shown."""
+    other = tmp_path / "old.parquet"
+    pq.write_table(pq.read_table(world.flows["demo-score"].path).drop_columns(["is_tcp"]), other)
+    with pytest.raises(SchemaError, match="is_tcp"):
+        score(other, champion(world.settings).folder, settings)
+    assert not settings.state.root.exists()
+
+
+def test_a_detector_of_another_schema(world: World, tmp_path: Path, settings: Settings) -> None:
+    """A detector that was trained for another schema is refused before the first row, and leaves no detections."""
+    trained = Detector.load(champion(world.settings).folder)
+    other = Detector(trained.network, replace(trained.card, schema_fingerprint="0" * 16)).save(tmp_path / "other")
+    with pytest.raises(ModelMismatch, match="another feature schema"):
+        score(world.flows["demo-score"].path, other, settings)
+    assert not detections_folder(world.flows["demo-score"].path, settings).exists()
