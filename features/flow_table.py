@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 
 from features.flow_record import FLOW, NEVER, EndReason
+from features.packet_record import PACKET
 
 Record: TypeAlias = Any
 """A row of a structured array inside a kernel: numba gives it its fields as attributes, mypy knows no such type."""
@@ -56,6 +57,8 @@ STATE = np.dtype(
         ("live", "i8"),
         ("exported", "i8"),  # rows of the export buffer in use
         ("out_of_order", "i8"),  # packets whose time is before the clock
+        ("astray", "i8"),  # packets whose time was not believed
+        ("holding", "i8"),  # 1 while a packet waits for the next one to be believed
         ("ended", "i8", (len(EndReason) + 1,)),
     ]
 )
@@ -83,6 +86,7 @@ class Table(NamedTuple):
     blank: np.ndarray  # one FLOW row as it is before its first packet
     hash_keys: np.ndarray  # uint64, random, HASH_WORDS + 1 of them
     key: np.ndarray  # one LIVE row, where the packet's key is made
+    held: np.ndarray  # one PACKET row, the one that waits
 
 
 def blank_flow() -> np.ndarray:
@@ -110,6 +114,7 @@ def new_table(rows: int, export_rows: int, hash_keys: np.ndarray) -> Table:
         blank=blank_flow(),
         hash_keys=hash_keys,
         key=np.zeros(1, dtype=LIVE),
+        held=np.zeros(1, dtype=PACKET),
     )
 
 

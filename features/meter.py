@@ -8,6 +8,8 @@ Rules, each proved in the tests:
   its sender is the backward side.
 - Clock: the largest packet time so far. A packet before it is counted out of order, keeps its own time and does not
   move the clock back; one more than a second before it counts as exactly a second late.
+- Stray times: a packet more than an hour ahead of both the clock and the packet after it does not move the clock; it is
+  counted and metered as if it came at the clock's time. A pause is real when the next packet bears it out.
 - Idle timeout: a flow ends when the clock reaches its latest packet's plus the timeout. Active timeout: a packet later
   than the first one's time plus the timeout begins a new flow.
 - TCP: FIN from both sides or any RST closes a flow; it stays for stragglers until the clock is tcp_grace_s further or a
@@ -95,6 +97,7 @@ class CaptureMeter:
 
     Attributes:
         counts: Complete once meter() is exhausted: packets_read, packets_metered, packets_out_of_order,
+            packets_astray_in_time,
             "skipped.REASON" each, flows, "ended.REASON" each; packets_read is packets_metered and all that was skipped.
     """
 
@@ -150,7 +153,12 @@ class _Run:
             at = meter_packets(self._table, self._limits, packets, at)
 
     def end(self) -> Iterator[FlowBatch]:
-        """Hand out what is left."""
+        """Hand out what is left; a packet that is still held is believed."""
+        state = self._table.state
+        held = self._table.held[: int(state["holding"][0])].copy()
+        if len(held):
+            state["holding"], state["clock_ns"] = 0, held["time_ns"]
+            yield from self._meter(held)
         while not end_capture(self._table, self._limits):
             yield self._hand_out(self._watermark_ns())
         if self._exported():
@@ -177,6 +185,7 @@ class _Run:
             "packets_read": int(self._skipped.sum()),
             "packets_metered": int(self._skipped[SkipReason.NONE]),
             "packets_out_of_order": int(state["out_of_order"]),
+            "packets_astray_in_time": int(state["astray"]),
             **skipped,
             "flows": sum(ended.values()),
             **ended,

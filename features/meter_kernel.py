@@ -29,6 +29,8 @@ from features.packet_record import LATER_FRAGMENT
 RELINK_NS = 1_000_000_000
 LATENESS_NS = 1_000_000_000
 """A packet that is later than this behind the clock is metered as if it were this late."""
+LEAP_NS = 3_600_000_000_000
+"""A packet that is more than this ahead of both the clock and the next packet has not the time that it says."""
 
 TCP = 6
 FIN, SYN, RST, ACK = 1, 2, 4, 16
@@ -412,9 +414,26 @@ def _meter_packet(table: Table, limits: Limits, packet: Record) -> bool:
     return True
 
 
+@njit(nogil=True)
+def _doubt(table: Table, following: Record) -> None:
+    """Give the held packet the clock's time if the next one does not bear it out."""
+    state, packet = table.state[0], table.held[0]
+    if packet.time_ns - following.time_ns > LEAP_NS:
+        packet.time_ns = following.time_ns if state.clock_ns == NEVER else state.clock_ns
+        state.astray += 1
+
+
+@njit(nogil=True)
+def _pass_time(table: Table, limits: Limits, packet: Record) -> bool:
+    """Move the clock to a packet, and add it to its flow; False when the export buffer is full or the table must grow."""
+    state = table.state[0]
+    state.clock_ns = max(state.clock_ns, packet.time_ns)
+    return _sweep(table, limits) and _meter_packet(table, limits, packet)
+
+
 @njit(cache=True, nogil=True)
 def meter_packets(table: Table, limits: Limits, packets: np.ndarray, start: Int) -> Int:
-    """Meter PACKET rows from start on.
+    """Meter PACKET rows from start on; one that leaps ahead of the clock is held until the next one has come.
 
     Returns:
         Index of the first packet not metered: the number of packets, or less when the export buffer is full or the
@@ -422,8 +441,15 @@ def meter_packets(table: Table, limits: Limits, packets: np.ndarray, start: Int)
     """
     state = table.state[0]
     for i in range(start, len(packets)):
-        state.clock_ns = max(state.clock_ns, packets[i].time_ns)
-        if not _sweep(table, limits) or not _meter_packet(table, limits, packets[i]):
+        if state.holding:
+            _doubt(table, packets[i])
+            if not _pass_time(table, limits, table.held[0]):
+                return i
+            state.holding = 0
+        if packets[i].time_ns - state.clock_ns > LEAP_NS:
+            table.held[0] = packets[i]
+            state.holding = 1
+        elif not _pass_time(table, limits, packets[i]):
             return i
     return len(packets)
 

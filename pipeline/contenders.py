@@ -14,7 +14,6 @@ from typing import Any
 import joblib  # type: ignore[import-untyped]  # carries no types
 import numpy as np
 import numpy.typing as npt
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # carries no types
 
 from features.schema import FEATURE_NAMES, SCHEMA_VERSION, fingerprint
 from models.boosting import BoostedTags, fit_boosting
@@ -152,8 +151,7 @@ def _as_found(valid: TagDataset, scores: Matrix, cuts: Thresholds) -> Thresholds
 def _fit_boosting(train: TagDataset, valid: TagDataset, cuts: ThresholdSettings, path: Path) -> dict[str, Any]:
     """Grow the trees, choose their thresholds as the detector's are chosen, save both, and return how it went."""
     begun = time.monotonic()
-    with threadpool_limits(1, "openmp"):  # tables this small gain nothing from threads, which spin on a busy machine
-        boosted = fit_boosting(train)
+    boosted = fit_boosting(train)
     seconds = time.monotonic() - begun
     thresholds = choose_thresholds(valid.tags, boosted.score(valid.features), cuts).values
     saved = {"ensembles": boosted.ensembles, "shares": boosted.shares, "tag_names": boosted.tag_names}

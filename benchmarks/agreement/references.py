@@ -92,6 +92,8 @@ def _listing(folder: Path, row: dict[str, str]) -> Listing:
     tool, reader = READERS[row["kind"]]
     path = folder / row["reference"]
     name = path.parent.name if tool == "Zeek" else path.name
+    if not (path.is_file() and (folder / row["pcap"]).is_file()):
+        return Listing(tool, row["pcap"], name, (), not_comparable="the bundle is not unpacked")
     every = list(reader(path))
     flows, others = (
         tuple(one for one in every if (one.protocol in (NOT_TOLD, *COMPARED.values())) == compared)

@@ -1,4 +1,4 @@
-"""The tallies as a page of Markdown and as plain data for JSON."""
+"""The tallies as a page of Markdown, and as plain data for JSON."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence

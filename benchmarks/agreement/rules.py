@@ -1,7 +1,7 @@
 """What each tool counts and leaves out, from its source, and the names of the ways in which that differs from ours.
 
-Sources: nDPI 4.11 `example/reader_util.c`, nfstream 6.5 `engine/lib_engine.c` and `meter.py`, Zeek 7
-`TCPSessionAdapter.cc`, `init-bare.zeek` and `base/protocols/conn/main.zeek`.
+Sources: nDPI's `example/reader_util.c`, nfstream's `engine/lib_engine.c` and `meter.py`, Zeek's `TCPSessionAdapter.cc`,
+`scripts/base/init-bare.zeek` and `scripts/base/protocols/conn/main.zeek`.
 """
 
 import enum

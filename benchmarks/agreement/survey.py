@@ -72,8 +72,9 @@ def _compare(
     pairs, rest = joined(listing, frames, flows)
     told: dict[Key, frozenset[Reason]] = {}
     for pair in pairs:
-        tally.agree.update({"found": pair.ours is not None, "packets": pair.same_packets, "bytes": pair.same_bytes})
-        tally.agree["both"] += pair.agrees
+        outcome = {"found": pair.ours is not None, "packets": pair.same_packets, "bytes": pair.same_bytes}
+        for name, is_so in {**outcome, "both": pair.agrees}.items():
+            tally.agree[name] += int(is_so)
         if pair.agrees:
             _add_fields(tally, pair, frames, listing)
         else:
@@ -102,8 +103,7 @@ def joined(listing: Listing, frames: Sequence[Frame], flows: Sequence[Flow]) -> 
     }
     measure = Measure(sizes[listing.tool], [frame.length for frame in frames])
     if listing.tool == "nfstream":
-        pairs, rest = join_by_totals(listing.flows, flows, measure)
-        return pairs, rest
+        return join_by_totals(listing.flows, flows, measure)
     return join(listing.flows, [flow for flow in flows if is_tcp_or_udp(flow)], measure)
 
 

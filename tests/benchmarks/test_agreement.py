@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 
 from benchmarks.agreement.checksums import ones_sum
-from benchmarks.agreement.frames import address_bytes
+from benchmarks.agreement.frames import End, Frame, address_bytes, locate
 from benchmarks.agreement.references import read_listings, read_zeek, without_repeats
 from benchmarks.agreement.report import markdown, plain, share
-from benchmarks.agreement.rules import Cause
+from benchmarks.agreement.rules import Cause, Reason, cut
 from benchmarks.agreement.survey import Tally, survey
+from features.packet import SkipReason
 
 CLIENT, SERVER = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 SYN, ACK, FIN_ACK, RST = 2, 16, 17, 4
@@ -79,7 +80,6 @@ def test_same_flow_agrees(tmp_path: Path) -> None:
 
 VLAN_FRAMES = [ethernet(udp(20), vlan=5), ethernet(udp(20), vlan=6), ethernet(udp(40, back=True), vlan=5)]
 TUNNEL_FRAMES = [ethernet(ipv4(GRE, b"\0\0\x08\0" + udp(20)))]
-LYING_FRAMES = [ethernet(udp(20)), ethernet(ipv4(UDP, udp(20)[20:], length=9000))]
 FIRST_FRAGMENT, LAST_FRAGMENT = 0x2000, 4
 FRAGMENT_FRAMES = [
     ethernet(ipv4(UDP, struct.pack(">HHHH", 1000, 53, 56, 0) + bytes(24), fragment=FIRST_FRAGMENT)),
@@ -93,7 +93,6 @@ REOPENED = [tcp(SYN), tcp(RST, back=True), tcp(SYN), tcp(RST, back=True)]
     [
         (Cause.VLAN, VLAN_FRAMES, ndpi_flow("UDP", (1000, 53), (1, 66, 1, 86), "[VLAN: 5]")),
         (Cause.TUNNEL, TUNNEL_FRAMES, ndpi_flow("UDP", (1000, 53), (1, 86, 0, 0))),
-        (Cause.TOO_LONG, LYING_FRAMES, ndpi_flow("UDP", (1000, 53), (1, 62, 0, 0))),
         (Cause.FRAGMENTS, FRAGMENT_FRAMES, ndpi_flow("UDP", (1000, 53), (1, 66, 0, 0))),
         (Cause.TCP_END, [ethernet(one) for one in REOPENED], ndpi_flow("TCP", (2000, 80), (2, 108, 2, 108))),
         (Cause.UNKNOWN, [ethernet(udp(20))], ndpi_flow("UDP", (1000, 53), (3, 62, 0, 0))),
@@ -104,6 +103,14 @@ def test_cause_is_named_by_the_packets(cause: Cause, frames: list[bytes], listin
     tally = compared(tmp_path, frames, listing)
     assert {reason.cause for reason in tally.causes} == {cause}
     assert tally.agree["both"] == 0
+
+
+@pytest.mark.parametrize(("original", "cause"), [(62, Cause.TOO_LONG), (9014, Cause.SNAPPED)])
+def test_cut_packet_is_told_from_a_lying_one(original: int, cause: Cause) -> None:
+    """A datagram of 9000 bytes of which 48 were captured was cut, unless the frame itself was no longer."""
+    frame = Frame(0, ethernet(ipv4(UDP, udp(20)[20:], length=9000)), original, 1, SkipReason.NONE)
+    (seen,) = locate([frame], UDP, End(CLIENT, 1000), End(SERVER, 53))
+    assert cut(seen, frame) == Reason(cause)
 
 
 def test_flow_without_theirs_is_counted(tmp_path: Path) -> None:
@@ -120,6 +127,12 @@ def test_unreadable_capture_is_counted_by_reason(tmp_path: Path) -> None:
     (reason,) = tally.captures
     assert reason != "compared"
     assert tally.flows == {reason: 1}
+
+
+def test_bundle_that_is_not_unpacked_is_said(tmp_path: Path) -> None:
+    """A pair without its files is counted, not an error."""
+    (tmp_path / "pairs.csv").write_text("pcap,reference,kind\na.pcap,a.out,ndpi-flows\n", "utf-8")
+    assert survey(tmp_path, read_listings(tmp_path))["nDPI"].captures == {"the bundle is not unpacked": 1}
 
 
 COLUMNS = "id_orig_h id_orig_p id_resp_h id_resp_p proto orig_pkts orig_ip_bytes resp_pkts resp_ip_bytes history"

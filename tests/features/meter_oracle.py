@@ -4,7 +4,7 @@ Nothing here is shared with the meter but the names of FLOW's fields and the set
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import IPv6Address, ip_address
 from itertools import accumulate
 from typing import Any
@@ -131,7 +131,7 @@ def meter(packets: Iterable[Seen], settings: MeterSettings) -> list[Flow]:
     live: dict[object, Live] = {}
     done: list[Flow] = []
     clock = NEVER
-    for packet in packets:
+    for packet in _in_believable_time(list(packets)):
         clock = max(clock, packet.time_ns)
         time_ns = max(packet.time_ns, clock - SECOND)
         flow = live.get(packet.key)
@@ -149,6 +149,22 @@ def meter(packets: Iterable[Seen], settings: MeterSettings) -> list[Flow]:
         if packet.protocol == 6 and flow.closed_ns is None and (packet.flags & 5) and flow.is_closing():
             flow.closed_ns = clock
     return done + [_statistics(flow, _left_over(flow, clock, settings), settings) for flow in live.values()]
+
+
+def _in_believable_time(packets: Sequence[Seen]) -> list[Seen]:
+    """Give a packet an hour ahead of all before it and of the next one the latest time before it."""
+    believed: list[Seen] = []
+    for packet, following in zip(packets, [*packets[1:], None], strict=True):
+        clock = max((earlier.time_ns for earlier in believed), default=NEVER)
+        hours = [
+            (packet.time_ns - time_ns) / (3600 * SECOND)
+            for time_ns in (clock, following and following.time_ns)
+            if time_ns is not None
+        ]
+        is_astray = following is not None and min(hours) > 1
+        time_ns = (following.time_ns if clock == NEVER else clock) if following and is_astray else packet.time_ns
+        believed.append(replace(packet, time_ns=time_ns))
+    return believed
 
 
 def _ended(flow: Live, packet: Seen, time_ns: int, clock: int, settings: MeterSettings) -> EndReason | None:

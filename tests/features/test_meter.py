@@ -114,7 +114,32 @@ def test_recorded_capture() -> None:
 
 hosts = st.sampled_from(["10.0.0.1", "10.0.0.2", "10.0.0.3"])
 steps = st.sampled_from(
-    [0, 0, 1e-9, 1e-6, 0.01, 0.3, 0.5, 0.500000001, 0.999999999, 1, 1, 4, 4.5, 5, 6, 13, -1e-6, -0.7, -3]
+    [
+        0,
+        0,
+        1e-9,
+        1e-6,
+        0.01,
+        0.3,
+        0.5,
+        0.500000001,
+        0.999999999,
+        1,
+        1,
+        4,
+        4.5,
+        5,
+        6,
+        13,
+        -1e-6,
+        -0.7,
+        -3,
+        3600,
+        3600.000000001,
+        9000,
+        -3600.000000001,
+        -9000,
+    ]
 )
 flag_sets = st.sampled_from(
     ["S", "S", "SA", "SA", "A", "A", "A", "PA", "PA", "FA", "FA", "F", "R", "RA", "", "SF", "SR"]
@@ -254,6 +279,32 @@ def test_time_going_backwards(tmp_path: Path) -> None:
     assert first["gap_max"].tolist() == [0, 0, 0]
     assert late["first_ns"] == (START_S + 7199) * SECOND
     assert result.counts["packets_out_of_order"] == 2
+
+
+def test_a_time_far_ahead(tmp_path: Path) -> None:
+    """A packet dated years ahead of its neighbours is metered at the clock's time, and ends no flow."""
+    packets = [(0, udp()), (1, udp()), (10**8, udp(7)), (2, udp()), (3, udp(7))]
+    result = flows_of(tmp_path, packets)
+    assert result.reasons == [EndReason.CAPTURE_END] * 2
+    stray = next(flow for flow in result.flows if flow["src_port"] == 7)
+    assert [(int(stray[name]) - START_S * SECOND) / SECOND for name in ("first_ns", "last_ns")] == [1, 3]
+    assert (result.counts["packets_astray_in_time"], result.counts["packets_out_of_order"]) == (1, 0)
+
+
+def test_a_capture_that_begins_far_ahead(tmp_path: Path) -> None:
+    """A first packet that the second one does not bear out has the second one's time."""
+    result = flows_of(tmp_path, [(10**8, udp()), (2, udp()), (3, udp())])
+    assert result.flows["packets"].tolist() == [[3, 0]]
+    assert result.flows["first_ns"][0] == (START_S + 2) * SECOND
+
+
+@pytest.mark.parametrize("after", [[], [(10**8 + 1, udp())], [(2 * 10**8, udp())], [(10**8 - 3600, udp())]])
+def test_a_real_pause(tmp_path: Path, after: list[Timed]) -> None:
+    """A pause of years that the next packet bears out, or the capture's end, is a pause."""
+    result = flows_of(tmp_path, [(0, udp()), (10**8, udp(7)), *after])
+    assert EndReason.IDLE in result.reasons
+    assert result.counts["packets_astray_in_time"] == 0
+    assert next(int(flow["first_ns"]) for flow in result.flows if flow["src_port"] == 7) == (START_S + 10**8) * SECOND
 
 
 def test_icmp_has_no_ports(tmp_path: Path) -> None:

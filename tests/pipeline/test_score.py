@@ -81,13 +81,12 @@ def test_lines_say_what_the_table_says(scored: StageResult, lines: list[dict[str
 def test_times_keep_their_nanoseconds() -> None:
     """2026-11-23T14:49:55.680402001Z is written as such, and absent ports as null."""
     moment = int(datetime(2026, 11, 23, 14, 49, 55, tzinfo=UTC).timestamp()) * 10**9 + 680_402_001
-    row = {
-        **dict.fromkeys(IDENTITY),
-        **{"start": moment, "end": moment, "capture": "c", "flow_id": 1, "community_id": "1:x", "protocol": 1},
-        **{"src_ip": "10.0.0.1", "dst_ip": "10.0.0.2", "end_reason": "idle"},
-        **{"tags": ["dos"], "scores": [0.5], "thresholds": [0.25], "explained_tag": "dos"},
-        **{"reasons": [{"feature": "is_tcp", "value": None, "drop": 1.5}]},
-    }
+    fired = {"tags": ["dos"], "scores": [0.5], "thresholds": [0.25], "explained_tag": "dos"}
+    who = {"capture": "c", "flow_id": 1, "community_id": "1:x", "src_ip": "10.0.0.1", "dst_ip": "10.0.0.2"}
+    row: dict[str, object] = (
+        dict.fromkeys(IDENTITY) | who | fired | {"start": moment, "end": moment, "protocol": 1, "end_reason": "idle"}
+    )
+    row["reasons"] = [{"feature": "is_tcp", "value": None, "drop": 1.5}]
     (line,) = as_lines(pa.RecordBatch.from_pylist([row], schema=detections_schema()))
     assert (line["start"], line["src_port"]) == ("2026-11-23T14:49:55.680402001Z", None)
     assert line["tags"] == [{"tag": "dos", "score": 0.5, "threshold": 0.25}]

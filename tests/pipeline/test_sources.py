@@ -1,0 +1,66 @@
+"""What users name, looked at before anything is started."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from features.errors import CaptureError, InputError, LabelError, SchemaError
+from pipeline.sources import check, check_labelled, check_rules, demo_captures, is_table, rules_beside
+from tests.pipeline.conftest import World
+
+
+def test_the_demo_finds_its_captures(small: Path) -> None:
+    """The three captures are found by name, however they are stored, each with rules beside it."""
+    found = demo_captures(small)
+    assert [path.name for path in (found.train, found.valid, found.score)] == [
+        "demo-train.pcap",
+        "demo-valid.pcap",
+        "demo-score.pcap",
+    ]
+
+
+def test_a_demo_capture_is_missing(small: Path, tmp_path: Path) -> None:
+    """A missing capture, and a missing folder, are named."""
+    shutil.copytree(small, tmp_path / "two")
+    (tmp_path / "two" / "demo-valid.pcap").unlink()
+    with pytest.raises(InputError, match="demo-valid"):
+        demo_captures(tmp_path / "two")
+    with pytest.raises(InputError, match="no such folder"):
+        demo_captures(tmp_path / "none")
+
+
+def test_rules_lie_beside_their_capture(small: Path, tmp_path: Path) -> None:
+    """NAME.rules.csv belongs to NAME.pcap, NAME.pcap.zst and NAME.pcap3."""
+    for name in ("demo-score.pcap", "demo-score.pcap.zst", "demo-score.pcap3"):
+        assert rules_beside(small / name) == small / "demo-score.rules.csv"
+    assert rules_beside(tmp_path / "other.pcap") is None
+
+
+def test_tables_are_told_by_their_name() -> None:
+    """A Parquet file is a table, everything else a capture."""
+    assert [is_table(Path(name)) for name in ("x.parquet", "x.pcap", "folder")] == [True, False, False]
+
+
+def test_checks_pass_what_is_right(world: World) -> None:
+    """Captures, feature tables, labelled tables and rules of the demo pass."""
+    check(world.captures / "demo-score.pcap")
+    check(world.flows["demo-score"].path)
+    check_labelled(world.captures / "demo-score.pcap")
+    check_labelled(world.labelled["demo-score"].path)
+    check_rules(world.captures / "demo-score.rules.csv")
+
+
+def test_checks_refuse_what_is_wrong(world: World, tmp_path: Path) -> None:
+    """Missing files, folders without captures, unlabelled sources are refused, each by its own error."""
+    with pytest.raises(CaptureError, match="cannot be opened"):
+        check(tmp_path / "none.pcap")
+    with pytest.raises(SchemaError, match="No such feature table"):
+        check(tmp_path / "none.parquet")
+    with pytest.raises(InputError, match="without captures"):
+        check(tmp_path)
+    with pytest.raises(SchemaError, match="no labels"):
+        check_labelled(world.flows["demo-score"].path)
+    shutil.copy(world.captures / "demo-score.pcap", tmp_path)
+    with pytest.raises(LabelError, match=r"demo-score\.rules\.csv beside it"):
+        check_labelled(tmp_path / "demo-score.pcap")
