@@ -423,14 +423,6 @@ def _doubt(table: Table, following: Record) -> None:
         state.astray += 1
 
 
-@njit(nogil=True)
-def _pass_time(table: Table, limits: Limits, packet: Record) -> bool:
-    """Move the clock to a packet, and add it to its flow; False when the export buffer is full or the table must grow."""
-    state = table.state[0]
-    state.clock_ns = max(state.clock_ns, packet.time_ns)
-    return _sweep(table, limits) and _meter_packet(table, limits, packet)
-
-
 @njit(cache=True, nogil=True)
 def meter_packets(table: Table, limits: Limits, packets: np.ndarray, start: Int) -> Int:
     """Meter PACKET rows from start on; one that leaps ahead of the clock is held until the next one has come.
@@ -439,19 +431,23 @@ def meter_packets(table: Table, limits: Limits, packets: np.ndarray, start: Int)
         Index of the first packet not metered: the number of packets, or less when the export buffer is full or the
         table must grow; call again with it once that is seen to.
     """
-    state = table.state[0]
-    for i in range(start, len(packets)):
+    state, i = table.state[0], start
+    while i < len(packets):
+        packet = packets[i]
         if state.holding:
-            _doubt(table, packets[i])
-            if not _pass_time(table, limits, table.held[0]):
-                return i
-            state.holding = 0
-        if packets[i].time_ns - state.clock_ns > LEAP_NS:
-            table.held[0] = packets[i]
+            _doubt(table, packet)
+            packet = table.held[0]
+        elif packet.time_ns - state.clock_ns > LEAP_NS:
+            table.held[0] = packet
             state.holding = 1
-        elif not _pass_time(table, limits, packets[i]):
+            i += 1
+            continue
+        state.clock_ns = max(state.clock_ns, packet.time_ns)
+        if not _sweep(table, limits) or not _meter_packet(table, limits, packet):
             return i
-    return len(packets)
+        i += 1 - state.holding  # a held packet comes before the one at i
+        state.holding = 0
+    return i
 
 
 @njit(cache=True, nogil=True)

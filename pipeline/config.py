@@ -145,7 +145,7 @@ def _validated(chosen: Mapping[str, Any], origins: Mapping[str, str]) -> Setting
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"][:2])
-        origin = origins.get(key, DEFAULT)
+        origin = ", ".join(dict.fromkeys(origins[name] for name in origins if name.startswith(key))) or DEFAULT
         raise ConfigError(f"bad value of {key}", origin, first["msg"], repr(first["input"])) from error
 
 

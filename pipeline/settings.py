@@ -6,7 +6,7 @@ two together, so that reading the configuration imports neither Keras nor numba.
 
 import re
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
     BaseModel,
@@ -18,6 +18,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     field_serializer,
+    model_validator,
 )
 
 
@@ -66,6 +67,12 @@ class MeterSection(Section):
     tcp_grace_s: NonNegativeFloat = setting(1.0, "how long stragglers still belong to a closed TCP flow", "s")
     activity_gap_s: PositiveFloat = setting(1.0, "silence that parts two runs of activity within a flow", "s")
     max_flows: PositiveInt = setting(1_000_000, "flows held in memory at once; the oldest is cut beyond", "flows")
+
+    @model_validator(mode="after")
+    def _grace_within_idle(self) -> Self:
+        if self.tcp_grace_s > self.idle_timeout_s:
+            raise ValueError("the TCP grace is longer than the idle timeout")
+        return self
 
 
 class NetworkSection(Section):
@@ -122,6 +129,7 @@ class ThresholdsSection(Section):
     silence_weight: Annotated[float, Field(ge=1)] = setting(
         5.0, "how often a tag counts whose flow would otherwise stay silent"
     )
+    blur: NonNegativeFloat = setting(0.03, "how far scores may shift, as a share of attack's distance from benign")
 
 
 class VerdictSection(Section):

@@ -63,11 +63,19 @@ class Cause(enum.Enum):
         ),
     )
     TOO_LONG = (
-        "IP length beyond the frame",
+        "IP length beyond the frame, added up",
         Verdict.OURS,
         (
-            "The IP header claims more bytes than were on the wire. nDPI leaves the packet out; we add up what the "
-            "header claims."
+            "The IP header claims more bytes than were on the wire. nDPI leaves the packet out; we add up what "
+            "the header claims."
+        ),
+    )
+    LYING = (
+        "IP length beyond the frame",
+        Verdict.THEIRS,
+        (
+            "The IP header claims more bytes than were on the wire. nDPI leaves the packet out; we count it with "
+            "the bytes that there were."
         ),
     )
     TCP_END = (
@@ -137,7 +145,10 @@ def cut(seen: Sighting, frame: Frame) -> Reason | None:
     """Tell whether the captured bytes end inside the datagram, and whether the header lies or the capture was cut."""
     if seen.held >= seen.length:
         return None
-    return Reason(Cause.TOO_LONG if seen.at + seen.length > frame.original else Cause.SNAPPED)
+    on_wire = frame.original - seen.at
+    if seen.length <= on_wire:
+        return Reason(Cause.SNAPPED)
+    return Reason(Cause.TOO_LONG if frame.length > on_wire else Cause.LYING)
 
 
 def damaged(seen: Sighting, frame: Frame) -> Reason | None:

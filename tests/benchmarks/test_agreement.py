@@ -105,10 +105,14 @@ def test_cause_is_named_by_the_packets(cause: Cause, frames: list[bytes], listin
     assert tally.agree["both"] == 0
 
 
-@pytest.mark.parametrize(("original", "cause"), [(62, Cause.TOO_LONG), (9014, Cause.SNAPPED)])
-def test_cut_packet_is_told_from_a_lying_one(original: int, cause: Cause) -> None:
+@pytest.mark.parametrize(
+    ("original", "metered", "cause"),
+    [(62, 9000, Cause.TOO_LONG), (62, 48, Cause.LYING), (9014, 9000, Cause.SNAPPED)],
+)
+def test_cut_packet_is_told_from_a_lying_one(original: int, metered: int, cause: Cause) -> None:
     """A datagram of 9000 bytes of which 48 were captured was cut, unless the frame itself was no longer."""
-    frame = Frame(0, ethernet(ipv4(UDP, udp(20)[20:], length=9000)), original, 1, SkipReason.NONE)
+    data = ethernet(ipv4(UDP, udp(20)[20:], length=9000))
+    frame = Frame(0, data, original, 1, SkipReason.NONE, length=metered)
     (seen,) = locate([frame], UDP, End(CLIENT, 1000), End(SERVER, 53))
     assert cut(seen, frame) == Reason(cause)
 

@@ -154,15 +154,13 @@ def meter(packets: Iterable[Seen], settings: MeterSettings) -> list[Flow]:
 def _in_believable_time(packets: Sequence[Seen]) -> list[Seen]:
     """Give a packet an hour ahead of all before it and of the next one the latest time before it."""
     believed: list[Seen] = []
-    for packet, following in zip(packets, [*packets[1:], None], strict=True):
-        clock = max((earlier.time_ns for earlier in believed), default=NEVER)
-        hours = [
-            (packet.time_ns - time_ns) / (3600 * SECOND)
-            for time_ns in (clock, following and following.time_ns)
-            if time_ns is not None
-        ]
-        is_astray = following is not None and min(hours) > 1
-        time_ns = (following.time_ns if clock == NEVER else clock) if following and is_astray else packet.time_ns
+    clock = NEVER
+    for at, packet in enumerate(packets):
+        following = packets[at + 1].time_ns if at + 1 < len(packets) else packet.time_ns
+        time_ns = packet.time_ns
+        if time_ns - clock > 3600 * SECOND and time_ns - following > 3600 * SECOND:
+            time_ns = following if clock == NEVER else clock
+        clock = max(clock, time_ns)
         believed.append(replace(packet, time_ns=time_ns))
     return believed
 
