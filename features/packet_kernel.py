@@ -43,7 +43,7 @@ def _ipv4(block: np.ndarray, at: Int, end: Int, on_wire: Int, packet: Record) ->
         return SkipReason.TRUNCATED_IP.value, at, 0
     header = (np.int64(block[at]) & 15) * 4
     length = _u16(block, at + 2)
-    if length == 0:  # left to the network card (segmentation offload)
+    if length == 0 or length > on_wire:  # left to the network card (segmentation offload), or not to be believed
         length = on_wire
     if block[at] >> 4 != 4 or header < 20 or length < header:
         return SkipReason.BAD_IP_HEADER.value, at, 0
@@ -82,7 +82,7 @@ def _ipv6(block: np.ndarray, at: Int, end: Int, on_wire: Int, packet: Record) ->
     if end - at < 40:
         return SkipReason.TRUNCATED_IP.value, at, 0
     rest = _u16(block, at + 4)
-    if rest == 0:  # a jumbogram, or left to the network card
+    if rest == 0 or rest > on_wire - 40:  # a jumbogram, left to the network card, or not to be believed
         rest = max(on_wire - 40, 0)
     if block[at] >> 4 != 6:
         return SkipReason.BAD_IP_HEADER.value, at, 0

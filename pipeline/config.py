@@ -146,7 +146,9 @@ def _validated(chosen: Mapping[str, Any], origins: Mapping[str, str]) -> Setting
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"][:2])
         origin = ", ".join(dict.fromkeys(origins[name] for name in origins if name.startswith(key))) or DEFAULT
-        raise ConfigError(f"bad value of {key}", origin, first["msg"], repr(first["input"])) from error
+        raise ConfigError(
+            f"bad value of {key}", origin, first["msg"].removeprefix("Value error, "), repr(first["input"])
+        ) from error
 
 
 def _at(nested: Mapping[str, Any], key: str) -> object:

@@ -295,8 +295,8 @@ TCP_HEADER = b"\x00\x01\x00\x02" + bytes(8) + b"\x50\x02\x01\x00" + bytes(4)
     ],
 )
 def test_what_has_no_place_in_a_flow(frame: bytes, reason: SkipReason) -> None:
-    """Each reason for leaving a packet out is told from the others."""
-    assert decode_bytes(frame)[0] == reason
+    """Each reason for leaving a packet out is told from the others, also where the snap length cut the frame."""
+    assert decode_bytes(frame, original=1500)[0] == reason
 
 
 def test_unknown_link_type() -> None:
@@ -309,6 +309,16 @@ def test_segmentation_offload() -> None:
     """An IPv4 total length of 0 is replaced by the frame's original length, whatever was captured of it."""
     reason, packet = decode_bytes(ipv4(length=0) + TCP_HEADER, original=14 + 5040)
     assert (reason, int(packet["length"]), int(packet["payload"])) == (SkipReason.NONE, 5040, 5000)
+
+
+@pytest.mark.parametrize("network", [IP(len=60_000), IPv6(plen=60_000)])
+def test_a_length_beyond_the_frame_is_not_believed(network: Packet) -> None:
+    """A header that claims more bytes than were on the wire is metered as what was on the wire."""
+    frame = bytes(LINK_HEADER / network / UDP() / Raw(b"12345"))
+    reason, packet = decode_bytes(frame, 1, len(frame))
+    assert reason is SkipReason.NONE
+    assert packet["length"] == len(frame) - 14
+    assert packet["payload"] == 5
 
 
 def test_jumbogram() -> None:
@@ -333,7 +343,7 @@ def test_other_protocols_have_no_ports(protocol: int) -> None:
 
 def test_window_that_was_not_captured() -> None:
     """A snap length that ends behind the TCP flags keeps the packet and leaves its window unknown."""
-    reason, packet = decode_bytes(ipv4() + TCP_HEADER[:14])
+    reason, packet = decode_bytes(ipv4() + TCP_HEADER[:14], original=1500)
     assert (reason, int(packet["flags"]), int(packet["window"])) == (SkipReason.NONE, 2, -1)
 
 
