@@ -270,7 +270,7 @@ def _add_times(flow: Record, way: Int, time_ns: Int, activity_gap_ns: Int) -> In
 
 @njit(nogil=True)
 def _add_volume(flow: Record, way: Int, packet: Record, time_ns: Int) -> None:
-    length, payload = packet.length, np.int64(packet.payload)
+    length, payload = packet.length, packet.payload
     if flow.packets[way] == 0 or length < flow.length_min[way]:
         flow.length_min[way] = length
     flow.length_max[way] = max(flow.length_max[way], length)
@@ -305,7 +305,7 @@ def _add_sequence(flow: Record, entry: Record, way: Int, packet: Record) -> None
     flags = np.int64(packet.flags)
     if flags & RST:
         return
-    span = np.int64(packet.payload) + (flags & FIN) + (flags >> 1 & 1)
+    span = packet.payload + (flags & FIN) + (flags >> 1 & 1)
     end = np.uint32(np.int64(packet.seq) + span)
     if not entry.numbered >> way & 1:
         entry.numbered |= 1 << way

@@ -35,7 +35,7 @@ PACKET = np.dtype(
         ("dst_high", "u8"),
         ("dst_low", "u8"),
         ("length", "i8"),  # of the IP datagram
-        ("payload", "u4"),  # bytes of transport payload
+        ("payload", "i8"),  # bytes of transport payload
         ("seq", "u4"),
         ("ip_id", "u4"),  # of a fragment: what it shares with the others of its datagram
         ("window", "i4"),  # NEVER where not TCP or not captured

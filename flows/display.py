@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
@@ -43,8 +43,8 @@ class _Bar(logging.Handler):
                 self._bars.remove_task(self._shown.pop(step.work))
             return
         if step.work not in self._shown:
-            self._shown[step.work] = self._bars.add_task(step.work, total=step.total)
-        self._bars.update(self._shown[step.work], completed=step.done, description=str(step))
+            self._shown[step.work] = self._bars.add_task(str(step), total=step.total)
+        self._bars.update(self._shown[step.work], completed=step.done, description=str(step), refresh=True)
 
 
 class _Lines(logging.Handler):
@@ -69,8 +69,9 @@ def shown() -> Iterator[None]:
     console = Console(stderr=True)
     columns = (TextColumn("      [progress.description]{task.description}"), BarColumn(), TimeElapsedColumn())
     bars = Progress(*columns, console=console, transient=True)
-    steps = _Bar(bars) if console.is_terminal else _Lines(console)
-    with bars, _listening(SENTENCES, _Sentences(console)), _listening(PROGRESS, steps):
+    watched = console.is_terminal
+    steps = _Bar(bars) if watched else _Lines(console)
+    with bars if watched else nullcontext(), _listening(SENTENCES, _Sentences(console)), _listening(PROGRESS, steps):
         yield
 
 
