@@ -1,28 +1,49 @@
-"""Compiling the kernels ahead: two packets go all the way to feature rows."""
+"""Compiling the kernels ahead: two packets and a fragment go all the way to feature rows, as pcap and as pcapng."""
 
 import struct
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from features.extract import extract
 from features.meter import MeterSettings
 
-HEADER = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1)
 FROM, TO = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
+SYN, RESET = 0x02, 0x14
+MORE_FRAGMENTS = 0x2000
 
 
 def compile_kernels() -> int:
-    """Meter a TCP SYN and its answer, which compiles and caches every kernel, and return the number of flows: 1."""
+    """Meter a TCP SYN and its answer in both formats, which compiles and caches every kernel; return the flows: 2."""
+    frames = [_frame(FROM, TO, SYN), _frame(TO, FROM, RESET), _frame(TO, FROM, RESET, MORE_FRAGMENTS)]
     with TemporaryDirectory() as folder:
-        capture = Path(folder) / "two.pcap"
-        capture.write_bytes(HEADER + _record(0, FROM, TO, 0x02) + _record(1, TO, FROM, 0x14))
-        return sum(batch.num_rows for batch in extract([capture], MeterSettings()))
+        captures = [Path(folder) / "two.pcap", Path(folder) / "two.pcapng"]
+        captures[0].write_bytes(_pcap(frames))
+        captures[1].write_bytes(_pcapng(frames))
+        return sum(batch.num_rows for capture in captures for batch in extract([capture], MeterSettings()))
 
 
-def _record(seconds: int, source: bytes, target: bytes, flags: int) -> bytes:
-    """Return a pcap record of a TCP segment without payload over IPv4 and Ethernet."""
+def _pcap(frames: Sequence[bytes]) -> bytes:
+    header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1)
+    return header + b"".join(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame for frame in frames)
+
+
+def _pcapng(frames: Sequence[bytes]) -> bytes:
+    section = _block(0x0A0D0D0A, struct.pack("<IHHq", 0x1A2B3C4D, 1, 0, -1))
+    interface = _block(1, struct.pack("<HHI", 1, 0, 65_535))
+    packets = (_block(6, struct.pack("<IIIII", 0, 0, 0, len(frame), len(frame)) + frame) for frame in frames)
+    return section + interface + b"".join(packets)
+
+
+def _block(kind: int, body: bytes) -> bytes:
+    padded = body + bytes(-len(body) % 4)
+    length = struct.pack("<I", len(padded) + 12)
+    return struct.pack("<I", kind) + length + padded + length
+
+
+def _frame(source: bytes, target: bytes, flags: int, fragment: int = 0) -> bytes:
+    """Return a TCP segment without payload over IPv4 and Ethernet."""
     ports = (50_000, 443) if source < target else (443, 50_000)
     segment = struct.pack(">HHIIBBHHH", *ports, 1, 1, 5 << 4, flags, 1024, 0, 0)
-    datagram = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(segment), 1, 0, 64, 6, 0, source, target) + segment
-    frame = bytes(12) + b"\x08\x00" + datagram
-    return struct.pack("<IIII", seconds, 0, len(frame), len(frame)) + frame
+    datagram = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(segment), 1, fragment, 64, 6, 0, source, target) + segment
+    return bytes(12) + b"\x08\x00" + datagram
