@@ -18,13 +18,27 @@ from prefect.server.api.server import create_app
 
 class _AnnouncedServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Set up the database, one server at a time, and say when the API answers."""
-        with (Path(os.environ["PREFECT_HOME"]) / ".starting.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        """Set up the database, one server at a time, and say when the API answers, and whether it is the only one."""
+        home = Path(os.environ["PREFECT_HOME"])
+        with (home / ".starting.lock").open("w") as starting:
+            fcntl.flock(starting, fcntl.LOCK_EX)
+            alone = self._lock_home(home)
             await super().startup(sockets)
         if self.started:
-            sys.stdout.write("ready\n")
+            sys.stdout.write("alone\n" if alone else "ready\n")
             sys.stdout.flush()
+
+    def _lock_home(self, home: Path) -> bool:
+        """Share the home until this process ends; return True when nobody else does."""
+        self._in_use = (home / ".in-use.lock").open("w")
+        try:
+            fcntl.flock(self._in_use, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            alone = False
+        else:
+            alone = True
+        fcntl.flock(self._in_use, fcntl.LOCK_SH)
+        return alone
 
 
 def main() -> None:

@@ -83,12 +83,13 @@ class LocalApi:
         Raises:
             ServiceError: It ended, or did not start in time.
         """
-        self._wait()
+        if self._alone_when_ready():
+            _end_killed_runs()
         from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings  # noqa: PLC0415 (as above)
 
         return temporary_settings(updates={PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None})
 
-    def _wait(self) -> None:
+    def _alone_when_ready(self) -> bool:
         limit = threading.Timer(START_LIMIT_S, self._process.kill)
         limit.start()
         ready = self._process.stdout.readline() if self._process.stdout else b""
@@ -101,6 +102,7 @@ class LocalApi:
                 f"an answer within {START_LIMIT_S:g} s",
                 "\n".join(last),
             )
+        return ready.strip() == b"alone"
 
     def stop(self) -> None:
         """End the server and wait for it."""
@@ -121,3 +123,15 @@ def names_a_server(settings: Settings) -> bool:
     """Return True where the user has said which Prefect to use, by our settings or by Prefect's own."""
     theirs = os.environ.get("PREFECT_HOME") != folders(settings)["PREFECT_HOME"]
     return bool(settings.prefect.api_url) or theirs or any(name in os.environ for name in PROFILE_VARIABLES)
+
+
+def _end_killed_runs() -> None:
+    """Mark runs as crashed that seem to be under way although nobody is there who could be running them."""
+    from prefect.client.orchestration import get_client  # noqa: PLC0415 (as above)
+    from prefect.client.schemas.filters import FlowRunFilter  # noqa: PLC0415
+    from prefect.states import Crashed  # noqa: PLC0415
+
+    running = FlowRunFilter.model_validate({"state": {"type": {"any_": ["RUNNING", "PENDING"]}}})
+    with get_client(sync_client=True) as client:
+        for run in client.read_flow_runs(flow_run_filter=running):
+            client.set_flow_run_state(run.id, Crashed(message="its process was killed"), force=True)

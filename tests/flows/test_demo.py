@@ -96,16 +96,18 @@ def test_nothing_is_written_elsewhere(ran: Ran) -> None:
 
 
 def test_prefect_has_the_runs(ran: Ran) -> None:
-    """Both finished runs, their tasks and artifacts are in Prefect's database for its page to show."""
+    """Both finished runs, with tasks and artifacts, are there for Prefect's page to show, and the killed run as such."""
     database = sqlite3.connect(ran.state / "prefect" / "prefect.db")
     try:
         runs = dict(database.execute("select name, count(*) from flow_run where state_name='Completed' group by name"))
         tasks = dict(database.execute("select name, count(*) from task_run where state_name='Completed' group by name"))
+        killed = dict(database.execute("select name, count(*) from flow_run where state_name='Crashed' group by name"))
         artifacts = {key for (key,) in database.execute("select key from artifact")}
         logs = [text for (text,) in database.execute("select message from log where name='flowtag'")]
     finally:
         database.close()
     assert runs["demo in .flowtag"] == runs["train on demo-train.pcap"] == runs["score demo-score.pcap"] == 2
+    assert killed == {"demo in .flowtag": 1, "train on demo-train.pcap": 1}
     assert tasks["train the detector and two to compare"] == tasks["report"] == tasks["fetch the champion"] == 2
     assert artifacts >= {"report-demo-score", "counts"}
     assert any("packets became" in text for text in logs)
