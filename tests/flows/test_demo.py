@@ -96,7 +96,7 @@ def test_nothing_is_written_elsewhere(ran: Ran) -> None:
 
 
 def test_prefect_has_the_runs(ran: Ran) -> None:
-    """Both finished runs, with tasks and artifacts, are there for Prefect's page to show, and the killed run as such."""
+    """Finished runs, with tasks and artifacts, are there for Prefect's page to show, and the killed run as such."""
     database = sqlite3.connect(ran.state / "prefect" / "prefect.db")
     try:
         runs = dict(database.execute("select name, count(*) from flow_run where state_name='Completed' group by name"))
