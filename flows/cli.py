@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from features.errors import FlowtagError
+from features.errors import FlowtagError, ModelError
 
 if TYPE_CHECKING:
     from pipeline.manifest import StageResult
@@ -136,7 +136,7 @@ def train(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a detector, register it, and put it in use if it is fit for it."""
+    """Train a detector, register it, and put it in use if it is fit for it; exit 5 if it is not."""
     settings = _settings(state, config, overrides, verbose)
     from flows.session import recorded
     from pipeline.sources import check_labelled
@@ -149,6 +149,8 @@ def train(
 
         registered = jobs.train(train_on, valid_on, settings)
     _print(json.dumps(asdict(registered), indent=1) if as_json else str(registered))
+    if not registered.in_use:
+        raise typer.Exit(ModelError.exit_code)
 
 
 @app.command(epilog=EXITS)

@@ -139,3 +139,11 @@ def test_scoring_something_else_with_the_champion(ran: Ran, tmp_path: Path) -> N
     done = ran.place.run("score", capture, *QUICK)
     assert done.returncode == 0, done.stderr
     assert "Nothing was found: there are no flows: none of 3 packets is IP: 3 not_ip." in done.stdout
+
+
+def test_training_a_silent_detector_is_no_success(ran: Ran, small: Path) -> None:
+    """A detector that the verdict refuses is registered, and the command ends with the exit code of model errors."""
+    sources = [next(small.glob(f"{name}.pcap*")) for name in ("demo-train", "demo-valid")]
+    refused = ran.place.run("train", "--train", sources[0], "--valid", sources[1], *QUICK[:-1], "verdict.silent_rate=0")
+    assert refused.returncode == 5, refused.stderr
+    assert "version 2 is not in use" in refused.stdout
