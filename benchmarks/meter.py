@@ -15,7 +15,7 @@ import pyarrow as pa
 from scapy.all import PcapReader
 
 from features.extract import extract
-from features.meter import CaptureMeter, MeterSettings
+from features.metering.meter import CaptureMeter, MeterSettings
 
 SCAPY_PACKETS = 5_000
 

@@ -6,7 +6,8 @@ A value that does not exist is NaN here and null in Parquet. Standard deviations
 import numpy as np
 import numpy.typing as npt
 
-from features.flow_record import FIRST_PACKETS, NEVER, TCP_FLAGS
+from features.kernel_types import NEVER
+from features.metering.flow_record import FIRST_PACKETS, TCP_FLAGS
 from features.service import service_columns
 
 Flows = npt.NDArray[np.void]

@@ -12,8 +12,9 @@ from features.addresses import address_hashes, address_text, mixed
 from features.columns import failed, flow_columns, has_ports
 from features.community_id import community_ids
 from features.context import NEIGHBOUR, ContextWindow, Ready
-from features.flow_record import FLOW, NEVER, EndReason
-from features.meter import CaptureMeter, MeterSettings
+from features.kernel_types import NEVER
+from features.metering.flow_record import FLOW, EndReason
+from features.metering.meter import CaptureMeter, MeterSettings
 from features.schema import COLUMNS, arrow_schema
 
 END_REASONS = np.array(["", *(reason.name.lower() for reason in EndReason)])

@@ -13,7 +13,7 @@ from dataclasses import astuple, dataclass
 import pyarrow as pa
 
 from features.context import LONG_S, SHORT_S
-from features.flow_record import FIRST_PACKETS, TCP_FLAGS
+from features.metering.flow_record import FIRST_PACKETS, TCP_FLAGS
 from features.service import SERVICES
 
 SCHEMA_VERSION = 1

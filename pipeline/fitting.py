@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from features.labels.vocabulary import read_vocabulary
 from features.schema import FEATURE_NAMES
-from features.vocabulary import read_vocabulary
 from models.dataset import TagDataset, read_dataset
 from models.losses import LossSettings
 from models.network import NetworkSettings

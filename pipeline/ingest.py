@@ -5,10 +5,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from features.capture import open_capture
+from features.captures.capture import open_capture
 from features.errors import InputError
 from features.extract import extract
-from features.meter import MeterSettings
+from features.metering.meter import MeterSettings
 from features.schema import arrow_schema, fingerprint
 from features.table import write_table
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once

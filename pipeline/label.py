@@ -4,10 +4,10 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from features.rules import Labeller, Rule, read_rules
+from features.labels.rules import Labeller, Rule, read_rules
+from features.labels.vocabulary import Vocabulary, read_vocabulary
 from features.schema import fingerprint, labelled_schema
 from features.table import open_table, write_table
-from features.vocabulary import Vocabulary, read_vocabulary
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.progress import counted, say
 from pipeline.settings import Settings

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import NoChampion
+from features.labels.vocabulary import read_vocabulary
 from features.schema import FEATURE_NAMES, fingerprint
 from features.table import open_table
-from features.vocabulary import read_vocabulary
 from models.dataset import feature_matrix
 from models.detector import Matrix
 from models.metrics import Evaluation, TagFigures

@@ -60,7 +60,7 @@ class StateSection(Section):
 
 
 class MeterSection(Section):
-    """When a flow begins and ends (becomes features.meter.MeterSettings)."""
+    """When a flow begins and ends (becomes features.metering.meter.MeterSettings)."""
 
     idle_timeout_s: PositiveFloat = setting(60.0, "silence that ends a flow", "s")
     active_timeout_s: PositiveFloat = setting(300.0, "longest life of a flow before it is cut", "s")

@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import InputError, LabelError
-from features.rules import read_rules
+from features.labels.rules import read_rules
+from features.labels.vocabulary import read_vocabulary
 from features.table import open_table
-from features.vocabulary import read_vocabulary
 from pipeline.ingest import CAPTURE_NAME, captures_in, table_name
 
 DEMO_NAMES = ("demo-train", "demo-valid", "demo-score")

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import InputError
+from features.labels.vocabulary import read_vocabulary
 from features.schema import fingerprint
 from features.table import open_table
-from features.vocabulary import read_vocabulary
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.settings import Settings
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from features.extract import extract
-from features.meter import MeterSettings
+from features.metering.meter import MeterSettings
 
 FROM, TO = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
 SYN, RESET = 0x02, 0x14

@@ -14,7 +14,7 @@ from benchmarks.agreement.frames import Frame, Key, Sighting, locate
 from benchmarks.agreement.joining import Pair, keys_of
 from benchmarks.agreement.references import Reference
 from benchmarks.agreement.rules import Cause, LeaveOut, Reason, Rules, misread_offsets, otherwise
-from features.flow_record import EndReason
+from features.metering.flow_record import EndReason
 
 SECOND = 1_000_000_000
 FIN, RST = 1, 4

@@ -12,7 +12,8 @@ import numpy as np
 from benchmarks.agreement.flows import Flow
 from benchmarks.agreement.frames import TCP, End, Frame, locate
 from benchmarks.agreement.joining import Pair
-from features.flow_record import NEVER, TCP_FLAGS
+from features.kernel_types import NEVER
+from features.metering.flow_record import TCP_FLAGS
 
 SECOND, MILLISECOND = 1_000_000_000, 1_000_000
 SYN, FIN, RST = 2, 1, 4

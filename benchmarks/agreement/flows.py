@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.agreement.frames import TCP, UDP, End, Frame, Key, short
-from features.flow_record import EndReason
-from features.meter import CaptureMeter, MeterSettings
+from features.metering.flow_record import EndReason
+from features.metering.meter import CaptureMeter, MeterSettings
 
 NEVER_S = 1e9
 ALL = frozenset(range(256))

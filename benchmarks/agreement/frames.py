@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from features.capture import open_capture
-from features.frames import Frames
-from features.packet import PACKET, Fragments, SkipReason, decode_frames, new_fragments
+from features.captures.capture import open_capture
+from features.captures.frames import Frames
+from features.captures.packet import PACKET, Fragments, SkipReason, decode_frames, new_fragments
 
 TCP, UDP = 6, 17
 DATAGRAMS = 4096  # first fragments remembered

@@ -7,7 +7,7 @@ from typing import Any
 from benchmarks.agreement.flows import NEVER_S, ROUNDS
 from benchmarks.agreement.rules import Cause, Reason, Verdict
 from benchmarks.agreement.survey import Tally
-from features.meter import MeterSettings
+from features.metering.meter import MeterSettings
 
 HEAD = """# Agreement with other flow meters
 

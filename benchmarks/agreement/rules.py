@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from benchmarks.agreement.checksums import RIGHT, checksums_hold, ones_sum
 from benchmarks.agreement.frames import TAGS, UDP, Frame, Key, Sighting
-from features.packet import SkipReason
+from features.captures.packet import SkipReason
 
 TUNNEL_PROTOCOLS = {4: "IPv4 in IP", 41: "IPv6 in IP", 47: "GRE", 115: "L2TP"}
 TUNNEL_PORTS = {2152: "GTP-U", 4789: "VXLAN", 8472: "VXLAN", 6081: "Geneve", 3544: "Teredo", 5072: "AYIYA"}

@@ -1,6 +1,6 @@
 """Feature columns of records: what the source gives, and what follows from it by the definitions of features.columns.
 
-The raw flow of features.flow_record is filled with what is known and NaN elsewhere, and handed to the same functions
+The raw flow (features.metering.flow_record) is filled with what is known and NaN elsewhere, and handed to the functions
 that serve captures. NaN runs through their sums and ratios; the few columns made by comparisons, which know no NaN, are
 made null here where what they compare is unknown.
 """
@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.columns import ICMP, ICMPV6, TCP, flow_columns, has_ports
-from features.flow_record import FIRST_PACKETS, NEVER, TCP_FLAGS
+from features.kernel_types import NEVER
+from features.metering.flow_record import FIRST_PACKETS, TCP_FLAGS
 from features.records.adapter import Floats, Numbers
 from features.schema import COLUMNS
 

@@ -4,7 +4,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.flow_record import FLOW, NEVER
+from features.kernel_types import NEVER
+from features.metering.flow_record import FLOW
 from features.records.adapter import Floats
 from features.records.cells import OTHER_PROTOCOL
 

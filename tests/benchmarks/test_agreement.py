@@ -11,7 +11,7 @@ from benchmarks.agreement.references import read_listings, read_zeek, without_re
 from benchmarks.agreement.report import markdown, plain, share
 from benchmarks.agreement.rules import Cause, Reason, cut
 from benchmarks.agreement.survey import Tally, survey
-from features.packet import SkipReason
+from features.captures.packet import SkipReason
 
 CLIENT, SERVER = bytes((10, 0, 0, 1)), bytes((10, 0, 0, 2))
 SYN, ACK, FIN_ACK, RST = 2, 16, 17, 4

@@ -5,7 +5,8 @@ import pytest
 
 from features.columns import failed, flow_columns
 from features.context import NEIGHBOUR, context_columns
-from features.flow_record import FLOW, NEVER
+from features.kernel_types import NEVER
+from features.metering.flow_record import FLOW
 from features.schema import FEATURE_NAMES
 
 SECOND = 1_000_000_000

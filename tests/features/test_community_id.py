@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from features.community_id import community_ids
-from features.flow_record import FLOW, NEVER
+from features.kernel_types import NEVER
+from features.metering.flow_record import FLOW
 
 
 def flow(src: str, dst: str, protocol: int, ports: tuple[int, int]) -> np.ndarray:

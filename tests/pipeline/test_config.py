@@ -159,7 +159,7 @@ def defaults(kind: type) -> dict[str, Any]:
 
 def test_sections_repeat_the_layers_below() -> None:
     """Names and defaults of each section are those of the dataclass it becomes; the budget is in one section only."""
-    from features.meter import MeterSettings  # noqa: PLC0415 (Keras and numba only where they are compared)
+    from features.metering.meter import MeterSettings  # noqa: PLC0415 (Keras and numba only where they are compared)
     from models.losses import LossSettings  # noqa: PLC0415
     from models.network import NetworkSettings  # noqa: PLC0415
     from models.thresholds import ThresholdSettings  # noqa: PLC0415

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from features.columns import flow_columns
-from features.flow_record import FLOW, NEVER
+from features.kernel_types import NEVER
+from features.metering.flow_record import FLOW
 from features.records.derive import feature_columns, with_totals
 
 SECOND = 1_000_000_000

@@ -15,16 +15,17 @@ from scapy.layers.l2 import ARP, Ether
 from scapy.packet import Packet, Raw
 from scapy.utils import RawPcapWriter
 
-from features import meter
-from features.capture import open_capture
+from features.captures.capture import open_capture
+from features.captures.packet import PACKET, SkipReason, decode_frames, new_fragments
 from features.errors import CaptureError, ConfigError
-from features.flow_record import FLOW, NEVER, EndReason
-from features.meter import CaptureMeter, FlowBatch, MeterSettings
-from features.packet import PACKET, SkipReason, decode_frames, new_fragments
-from tests.features import meter_oracle
-from tests.features.meter_oracle import Seen, assert_same_flows, seen_by_scapy
+from features.kernel_types import NEVER
+from features.metering import meter
+from features.metering.flow_record import FLOW, EndReason
+from features.metering.meter import CaptureMeter, FlowBatch, MeterSettings
+from tests.features.metering import meter_oracle
+from tests.features.metering.meter_oracle import Seen, assert_same_flows, seen_by_scapy
 
-CAPTURE = Path(__file__).parents[2] / "captures" / "demo-score.pcap.zst"
+CAPTURE = Path(__file__).parents[3] / "captures" / "demo-score.pcap.zst"
 START_S = 1_700_000_000
 SECOND = 1_000_000_000
 ETHERNET = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")

@@ -21,8 +21,8 @@ import pyarrow.compute as pc
 
 from features.addresses import Words, address_words, network_words
 from features.errors import LabelError
+from features.labels.vocabulary import Vocabulary
 from features.schema import labelled_schema
-from features.vocabulary import Vocabulary
 
 COLUMNS = ("name", "tags", "start", "end", "protocol", "src_ip", "src_port", "dst_ip", "dst_port")
 PROTOCOLS = {"icmp": 1, "tcp": 6, "udp": 17, "gre": 47, "icmpv6": 58, "sctp": 132}

@@ -8,10 +8,10 @@ from typing import NamedTuple, Protocol
 
 import numpy as np
 
-from features import capture_kernel as kernel
+from features.captures import frame_kernel as kernel
+from features.captures.frames import INTERFACE, LARGEST_RECORD, MOST_INTERFACES, SECTION
 from features.errors import CaptureError
-from features.flow_table import Int
-from features.frames import INTERFACE, LARGEST_RECORD, MOST_INTERFACES, SECTION
+from features.kernel_types import Int
 
 FILE_HEADER_BYTES = 24
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"

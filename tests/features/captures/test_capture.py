@@ -15,12 +15,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.capture import open_capture
+from features.captures.capture import open_capture
+from features.captures.frames import LARGEST_RECORD
 from features.errors import CaptureError
-from features.frames import LARGEST_RECORD
 
 MICROSECONDS, NANOSECONDS, PATCHED = 0xA1B2C3D4, 0xA1B23C4D, 0xA1B2CD34
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 Record = tuple[int, int, bytes, int]
 RECORDS: list[Record] = [
     (1_700_000_000, 5, b"abc", 3),
@@ -153,7 +153,7 @@ def test_missing_file_and_directory(tmp_path: Path) -> None:
 def through_a_pipe(content: bytes, source: Path | None) -> list[bytes]:
     """Return the frames that a process of its own reads from standard input, or from a named pipe."""
     program = (
-        "import sys, pathlib\nfrom features.capture import open_capture\n"
+        "import sys, pathlib\nfrom features.captures.capture import open_capture\n"
         "for block, rows in open_capture(pathlib.Path(sys.argv[1])):\n"
         "    for row in rows: print(block[row['start']:row['start'] + row['captured']].tobytes().hex())"
     )
@@ -183,7 +183,7 @@ def test_named_pipe(tmp_path: Path) -> None:
 def test_standard_input_that_is_a_file(tmp_path: Path) -> None:
     """A file given as standard input is read from its beginning, and standard input stays open."""
     path = write(tmp_path, pcap(RECORDS))
-    program = "import sys, pathlib\nfrom features.capture import open_capture\n"
+    program = "import sys, pathlib\nfrom features.captures.capture import open_capture\n"
     program += "with open_capture(pathlib.Path('-')) as c: print(sum(len(f.rows) for f in c))\nsys.stdin.fileno()"
     with path.open("rb") as file:
         done = subprocess.run([sys.executable, "-c", program], stdin=file, capture_output=True, cwd=ROOT, check=True)  # noqa: S603

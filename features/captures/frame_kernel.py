@@ -12,8 +12,7 @@ from typing import TypeAlias
 import numpy as np
 from numba import njit
 
-from features.flow_table import Int, Record
-from features.frames import (
+from features.captures.frames import (
     DIVIDE,
     LARGEST_BLOCK,
     LARGEST_RECORD,
@@ -22,6 +21,7 @@ from features.frames import (
     MULTIPLY,
     SHIFT,
 )
+from features.kernel_types import Int, Record
 
 OK, BAD_CAPTURED, BAD_LENGTH, BAD_TRAILER, BAD_BYTE_ORDER, BAD_VERSION, BAD_OPTION, UNKNOWN_INTERFACE, CROWDED = range(
     9

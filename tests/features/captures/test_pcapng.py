@@ -14,9 +14,9 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 from scapy.utils import EDecimal, PcapNgWriter, RawPcapNgReader
 
-from features.capture import open_capture
+from features.captures.capture import open_capture
+from features.captures.frames import LARGEST_BLOCK, LARGEST_RECORD, LATEST_NS
 from features.errors import CaptureError
-from features.frames import LARGEST_BLOCK, LARGEST_RECORD, LATEST_NS
 
 Seen = tuple[int, bytes, int, int]
 SECOND = 1_000_000_000

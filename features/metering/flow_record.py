@@ -16,9 +16,6 @@ FIRST_PACKETS = 16
 TCP_FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 """TCP flag names in the order of their bits, lowest first (RFC 9293, RFC 3168)."""
 
-NEVER = -1
-"""Marks a time, window or code that was never seen."""
-
 
 class EndReason(enum.IntEnum):
     """Why a flow left the meter: the IPFIX information element flowEndReason (RFC 5102, 5.11.3) in words."""

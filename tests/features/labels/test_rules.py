@@ -6,9 +6,9 @@ import pyarrow as pa
 import pytest
 
 from features.errors import LabelError
-from features.rules import Labeller, Rule, match, read_rules
+from features.labels.rules import Labeller, Rule, match, read_rules
+from features.labels.vocabulary import read_vocabulary
 from features.schema import arrow_schema
-from features.vocabulary import read_vocabulary
 
 HEADER = "name,tags,start,end,protocol,src_ip,src_port,dst_ip,dst_port\n"
 VOCABULARY = read_vocabulary()

@@ -5,17 +5,13 @@ key, the clock and the list links, ``flows`` the FLOW row that is handed out. Tw
 open ones by the time they were last put at the end, the closed TCP flows by the time they closed.
 """
 
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple
 
 import numpy as np
 
-from features.flow_record import FLOW, NEVER, EndReason
-from features.packet_record import PACKET
-
-Record: TypeAlias = Any
-"""A row of a structured array inside a kernel: numba gives it its fields as attributes, mypy knows no such type."""
-Int: TypeAlias = int | np.int64 | np.uint64
-"""A number inside a kernel."""
+from features.captures.packet_record import PACKET
+from features.kernel_types import NEVER
+from features.metering.flow_record import FLOW, EndReason
 
 NEVER_AT_FIRST = (
     *("dir_first_ns", "dir_last_ns", "first_payload_ns", "syn_ns", "syn_ack_ns", "handshake_ns"),

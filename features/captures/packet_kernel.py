@@ -10,9 +10,8 @@ RFC 792 and 4443 (ICMP).
 import numpy as np
 from numba import njit
 
-from features.flow_record import NEVER
-from features.flow_table import Int, Record
-from features.packet_record import ETHERTYPE_IPV4, LATER_FRAGMENT, SkipReason
+from features.captures.packet_record import ETHERTYPE_IPV4, LATER_FRAGMENT, SkipReason
+from features.kernel_types import NEVER, Int, Record
 
 PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_ICMPV6, PROTOCOL_SCTP = 1, 6, 17, 58, 132
 

@@ -25,12 +25,12 @@ from scapy.layers.ppp import PPP, PPPoE
 from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
-from features.capture import open_capture
-from features.link_kernel import LINKS
-from features.packet import PACKET, SkipReason, decode_bytes, decode_frames, new_fragments
-from tests.features.meter_oracle import Seen, seen_by_scapy
+from features.captures.capture import open_capture
+from features.captures.link_kernel import LINKS
+from features.captures.packet import PACKET, SkipReason, decode_bytes, decode_frames, new_fragments
+from tests.features.metering.meter_oracle import Seen, seen_by_scapy
 
-CAPTURE = Path(__file__).parents[2] / "captures" / "demo-score.pcap.zst"
+CAPTURE = Path(__file__).parents[3] / "captures" / "demo-score.pcap.zst"
 BYTES_4, BYTES_6 = b"\x0a\x00\x00\x01", bytes.fromhex("20010db8000000000000000000000001")
 LINK_HEADER = Ether(src="02:00:00:00:00:01", dst="02:00:00:00:00:02")
 
@@ -384,7 +384,7 @@ def test_counts_add_up() -> None:
 
 def test_documented() -> None:
     """docs/captures.md names every link type that is decoded and every reason for leaving a packet out."""
-    text = (Path(__file__).parents[2] / "docs" / "captures.md").read_text("utf-8")
+    text = (Path(__file__).parents[3] / "docs" / "captures.md").read_text("utf-8")
     rows = [line.split("|")[1] for line in text.splitlines() if line.startswith("| ")]
     numbers = {int(part) for row in rows for part in row.split(",") if part.strip().isdigit()}
     assert numbers == LINKS.keys()

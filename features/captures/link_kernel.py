@@ -10,8 +10,8 @@ RFC 1661 (PPP), 2516 (PPPoE), 3032 and 4448 (MPLS), 2427 (frame relay).
 import numpy as np
 from numba import njit
 
-from features.flow_table import Int
-from features.packet_record import ETHERTYPE_IPV4, ETHERTYPE_IPV6, SkipReason
+from features.captures.packet_record import ETHERTYPE_IPV4, ETHERTYPE_IPV6, SkipReason
+from features.kernel_types import Int
 
 ETHERTYPE_MPLS = 0x8847
 LINK_ETHERNET, LINK_WIFI = 1, 105

@@ -20,8 +20,9 @@ from scapy.layers.inet6 import (
 )
 from scapy.packet import Packet
 
-from features.flow_record import FIRST_PACKETS, NEVER, EndReason
-from features.meter import MeterSettings
+from features.kernel_types import NEVER
+from features.metering.flow_record import FIRST_PACKETS, EndReason
+from features.metering.meter import MeterSettings
 
 FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 SECOND = 1_000_000_000

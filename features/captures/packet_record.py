@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from features.flow_record import NEVER
+from features.kernel_types import NEVER
 
 
 class SkipReason(enum.IntEnum):

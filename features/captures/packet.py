@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from features.fragment_kernel import join_fragments
-from features.frames import FRAME
-from features.link_kernel import LINK_ETHERNET, strip_links
-from features.packet_kernel import decode_packets
-from features.packet_record import PACKET, Fragments, SkipReason, new_fragments
+from features.captures.fragment_kernel import join_fragments
+from features.captures.frames import FRAME
+from features.captures.link_kernel import LINK_ETHERNET, strip_links
+from features.captures.packet_kernel import decode_packets
+from features.captures.packet_record import PACKET, Fragments, SkipReason, new_fragments
 
 __all__ = ["PACKET", "Fragments", "SkipReason", "decode_bytes", "decode_frames", "new_fragments"]
 

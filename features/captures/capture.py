@@ -10,11 +10,11 @@ from typing import Self
 
 import numpy as np
 
-from features.byte_source import DAMAGES, ByteStream, open_stream, source_name
-from features.capture_formats import FILE_HEADER_BYTES, format_of
+from features.captures.byte_source import DAMAGES, ByteStream, open_stream, source_name
+from features.captures.formats import FILE_HEADER_BYTES, format_of
+from features.captures.frames import FRAME, LARGEST_BLOCK, Frames
 from features.errors import CaptureError
-from features.flow_table import Int
-from features.frames import FRAME, LARGEST_BLOCK, Frames
+from features.kernel_types import Int
 
 BLOCK_BYTES = 1 << 19
 FRAMES_PER_CHUNK = 8192

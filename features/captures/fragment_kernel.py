@@ -9,9 +9,8 @@ Sources: RFC 791, 3.2; RFC 8200, 4.5; RFC 1122, 3.3.2 (how long the others are w
 import numpy as np
 from numba import njit
 
-from features.flow_record import NEVER
-from features.flow_table import Int, Record
-from features.packet_record import FIRST_FRAGMENT, Fragments, SkipReason
+from features.captures.packet_record import FIRST_FRAGMENT, Fragments, SkipReason
+from features.kernel_types import NEVER, Int, Record
 
 FRAGMENT_NS = 60_000_000_000
 """How long a first fragment is remembered."""

@@ -29,13 +29,13 @@ from pathlib import Path
 
 import numpy as np
 
-from features.byte_source import can_be_read_again
-from features.capture import BLOCK_BYTES, FRAMES_PER_CHUNK, open_capture
+from features.captures.byte_source import can_be_read_again
+from features.captures.capture import BLOCK_BYTES, FRAMES_PER_CHUNK, open_capture
+from features.captures.packet import PACKET, SkipReason, decode_frames, new_fragments
 from features.errors import ConfigError
-from features.flow_record import EndReason
-from features.flow_table import HASH_WORDS, Limits, Table, new_table
-from features.meter_kernel import LATENESS_NS, RELINK_NS, end_capture, grown, meter_packets
-from features.packet import PACKET, SkipReason, decode_frames, new_fragments
+from features.metering.flow_record import EndReason
+from features.metering.flow_table import HASH_WORDS, Limits, Table, new_table
+from features.metering.meter_kernel import LATENESS_NS, RELINK_NS, end_capture, grown, meter_packets
 
 BATCH_FLOWS = 32_768
 FIRST_ROWS = 4096

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import LabelError
-from features.vocabulary import read_vocabulary
+from features.labels.vocabulary import read_vocabulary
 
 
 def test_the_built_in_vocabulary_is_whole() -> None:

@@ -11,20 +11,19 @@ Sources: RFC 5103 (biflows), RFC 5102 (end reasons), Lemire and Kaser 2014, "Str
 import numpy as np
 from numba import njit
 
-from features.flow_record import FIRST_PACKETS, FLOW, NEVER, EndReason
-from features.flow_table import (
+from features.captures.packet_record import LATER_FRAGMENT
+from features.kernel_types import NEVER, Int, Record
+from features.metering.flow_record import FIRST_PACKETS, FLOW, EndReason
+from features.metering.flow_table import (
     CLOSED_LIST,
     HASH_WORDS,
     LIVE,
     OPEN_LIST,
-    Int,
     Limits,
-    Record,
     Table,
     chain_free_rows,
     new_slots,
 )
-from features.packet_record import LATER_FRAGMENT
 
 RELINK_NS = 1_000_000_000
 LATENESS_NS = 1_000_000_000

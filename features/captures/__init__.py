@@ -1,0 +1,1 @@
+"""Bytes of captures to packets: formats, compressions, links, tunnels, IP and transport headers."""

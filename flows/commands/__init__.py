@@ -1,0 +1,1 @@
+"""The subcommands of `flowtag`: one module each."""

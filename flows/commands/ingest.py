@@ -1,0 +1,26 @@
+"""The command `ingest`."""
+# ruff: noqa: PLC0415 (help answers at once; a command's options are its parameters)
+
+from flows.options import ConfigFile, Json, Overrides, Sources, State, Verbose, print_results, settings_of
+
+
+def ingest(
+    sources: Sources,
+    state: State = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Make a feature table of each capture, and a labelled one where NAME.rules.csv lies beside it."""
+    settings = settings_of(state, config, overrides, verbose)
+    from flows.session import recorded
+    from pipeline.sources import check
+
+    for source in sources:
+        check(source)
+    with recorded(settings):
+        from flows import jobs
+
+        made = jobs.ingest(sources, settings)
+    print_results(made, as_json)

@@ -1,0 +1,36 @@
+"""The command `train`."""
+# ruff: noqa: PLC0415, PLR0913, PLR0917 (help answers at once; a command's options are its parameters)
+
+import json
+from dataclasses import asdict
+
+import typer
+
+from features.errors import ModelError
+from flows.options import ConfigFile, Json, Overrides, State, TrainOn, ValidOn, Verbose, settings_of, show
+
+
+def train(
+    train_on: TrainOn,
+    valid_on: ValidOn,
+    state: State = None,
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    as_json: Json = False,
+    verbose: Verbose = False,
+) -> None:
+    """Train a detector, register it, and put it in use if it is fit for it; exit 5 if it is not."""
+    settings = settings_of(state, config, overrides, verbose)
+    from flows.session import recorded
+    from pipeline.sources import check_labelled
+    from pipeline.train import modules_needed
+
+    for source in (*train_on, *valid_on):
+        check_labelled(source)
+    with recorded(settings, modules_needed(settings)):
+        from flows import jobs
+
+        registered = jobs.train(train_on, valid_on, settings)
+    show(json.dumps(asdict(registered), indent=1) if as_json else str(registered))
+    if not registered.in_use:
+        raise typer.Exit(ModelError.exit_code)

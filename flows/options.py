@@ -1,0 +1,58 @@
+"""What the commands share: their options, the settings made of them, and how results are printed."""
+# ruff: noqa: PLC0415 (what a command needs is imported when it runs, so that help answers at once)
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.manifest import StageResult
+    from pipeline.settings import Settings
+
+State = Annotated[Path | None, typer.Option("--state", metavar="DIR", help="The one folder written to [.flowtag].")]
+ConfigFile = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings [./flowtag.toml].")]
+Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.KEY=VALUE", help="One setting.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Let Prefect, MLflow and TensorFlow talk.")]
+Captures = Annotated[Path, typer.Option("--captures", metavar="DIR", help="Folder of the three demo captures.")]
+Sources = Annotated[list[Path], typer.Argument(metavar="CAPTURE...", help="Captures, or folders of captures.")]
+TrainOn = Annotated[list[Path], typer.Option("--train", help="Capture with rules beside it, or labelled table.")]
+ValidOn = Annotated[list[Path], typer.Option("--valid", help="Another one, to choose thresholds on.")]
+Rules = Annotated[Path | None, typer.Option("--rules", help="Truth to compare with [NAME.rules.csv beside it].")]
+
+
+def settings_of(state: Path | None, config: Path | None, overrides: list[str] | None, verbose: bool) -> "Settings":
+    """Build the settings and quieten what is below; nothing that numba, Keras, MLflow or Prefect need comes before."""
+    from flows.environment import prepare
+    from pipeline.config import load
+
+    settings = load(config, with_state(state, overrides)).settings
+    prepare(settings, verbose)
+    return settings
+
+
+def with_state(state: Path | None, overrides: list[str] | None) -> list[str]:
+    """Return the overrides with the state folder among them."""
+    return [*(overrides or ()), *([f"state.folder={state}"] if state else ())]
+
+
+def show(text: str) -> None:
+    """Print what was asked for."""
+    sys.stdout.write(f"{text}\n")
+
+
+def print_report(written: "StageResult", as_json: bool) -> None:
+    """Print a report as text or JSON."""
+    show(written.path.with_suffix(".json" if as_json else ".txt").read_text("utf-8").rstrip())
+
+
+def print_results(results: "list[StageResult]", as_json: bool) -> None:
+    """Print what each stage made."""
+    if as_json:
+        show(json.dumps([result.to_dict() for result in results], indent=1))
+        return
+    for result in results:
+        show(f"{result.path}: {result.rows:,} rows")
