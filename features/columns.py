@@ -7,10 +7,9 @@ import numpy as np
 import numpy.typing as npt
 
 from features.kernel_types import NEVER
-from features.metering.flow_record import FIRST_PACKETS, TCP_FLAGS
+from features.metering.flow_record import FIRST_PACKETS, TCP_FLAGS, Fields
 from features.service import service_columns
 
-Flows = npt.NDArray[np.void]
 Values = npt.NDArray[np.float64]
 Columns = dict[str, npt.NDArray[np.generic]]
 
@@ -20,20 +19,24 @@ SIDES = ("fwd", "bwd")
 SECOND = 1e-9
 
 
-def flow_columns(flows: Flows) -> Columns:
-    """Return every feature column that needs no neighbours, in no particular order; shape (n,) each."""
+def flow_columns(flows: Fields) -> Columns:
+    """Return every feature column that needs no neighbours, in no particular order; shape (n,) each.
+
+    Args:
+        flows: The fields that flow_record.flow_fields gives, shape (n,) or (n, k) each, NaN where not known.
+    """
     parts = (_protocol, _volume, _rate, _length, _gap, _activity, _flags, _handshake, _network, _first)
     return {name: values for part in parts for name, values in part(flows).items()}
 
 
-def failed(flows: Flows) -> npt.NDArray[np.bool_]:
+def failed(flows: Fields | npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
     """Return True for flows that got no useful answer: nothing came back, or TCP without handshake and payload."""
     silent = flows["packets"][:, 1] == 0
     refused = (flows["protocol"] == TCP) & (flows["established"] == 0) & (flows["payload_bytes"][:, 1] == 0)
     return silent | (refused & (flows["syn_ns"] != NEVER))
 
 
-def has_ports(flows: Flows) -> npt.NDArray[np.bool_]:
+def has_ports(flows: Fields | npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
     """Return True for flows of a protocol with ports."""
     return np.isin(flows["protocol"], (TCP, UDP, SCTP))
 
@@ -56,7 +59,7 @@ def _moments(total: npt.ArrayLike, squares: npt.ArrayLike, count: npt.ArrayLike)
     return mean, np.sqrt(np.maximum(_ratio(squares, count) - mean * mean, 0.0))
 
 
-def _protocol(flows: Flows) -> Columns:
+def _protocol(flows: Fields) -> Columns:
     protocol = flows["protocol"]
     echo = [(protocol == number) & np.isin(flows["icmp_type"], types) for number, types in ECHO_TYPES.items()]
     return {
@@ -68,7 +71,7 @@ def _protocol(flows: Flows) -> Columns:
     }
 
 
-def _volume(flows: Flows) -> Columns:
+def _volume(flows: Fields) -> Columns:
     columns: Columns = {}
     for index, side in enumerate(SIDES):
         for name in ("packets", "bytes", "payload_bytes", "data_packets"):
@@ -81,7 +84,7 @@ def _volume(flows: Flows) -> Columns:
     return columns
 
 
-def _rate(flows: Flows) -> Columns:
+def _rate(flows: Fields) -> Columns:
     duration = (flows["last_ns"] - flows["first_ns"]) * SECOND
     columns: Columns = {"duration_s": duration}
     for name in ("packets", "bytes"):
@@ -89,11 +92,12 @@ def _rate(flows: Flows) -> Columns:
         for index, side in enumerate(SIDES):
             columns[f"{side}_{name}_per_s"] = _ratio(flows[name][:, index], duration)
     for index, side in enumerate(SIDES):
-        columns[f"{side}_first_payload_delay_s"] = _seconds(flows["first_ns"], flows["first_payload_ns"][:, index])
+        delay = flows["first_payload_s"][:, index]
+        columns[f"{side}_first_payload_delay_s"] = _known(delay, np.isfinite(delay))
     return columns
 
 
-def _length(flows: Flows) -> Columns:
+def _length(flows: Fields) -> Columns:
     columns: Columns = {}
     for index, side in enumerate(SIDES):
         packets = flows["packets"][:, index]
@@ -107,32 +111,32 @@ def _length(flows: Flows) -> Columns:
     return columns
 
 
-def _gap(flows: Flows) -> Columns:
+def _gap(flows: Fields) -> Columns:
     counts = [flows["packets"][:, 0] - 1, flows["packets"][:, 1] - 1, flows["packets"].sum(axis=1) - 1]
     columns: Columns = {}
     for index, prefix in enumerate(("fwd_", "bwd_", "")):
         count = counts[index]
         mean, deviation = _moments(flows["gap_sum"][:, index], flows["gap_sq"][:, index], count)
-        columns[f"{prefix}gap_min_s"] = _known(flows["gap_min"][:, index] * SECOND, count > 0)
-        columns[f"{prefix}gap_max_s"] = _known(flows["gap_max"][:, index] * SECOND, count > 0)
+        columns[f"{prefix}gap_min_s"] = _known(flows["gap_min_s"][:, index], count > 0)
+        columns[f"{prefix}gap_max_s"] = _known(flows["gap_max_s"][:, index], count > 0)
         columns[f"{prefix}gap_mean_s"], columns[f"{prefix}gap_std_s"] = mean * SECOND, deviation * SECOND
         columns[f"{prefix}gap_variation"] = _ratio(deviation, mean)
     return columns
 
 
-def _activity(flows: Flows) -> Columns:
+def _activity(flows: Fields) -> Columns:
     last_run = flows["last_ns"] - flows["active_start_ns"]
-    runs = flows["active_count"] + 1
+    gaps = flows["active_count"]
     return {
-        "active_runs": runs,
-        "active_mean_s": _ratio(flows["active_sum"] + last_run, runs) * SECOND,
-        "active_max_s": np.maximum(flows["active_max"], last_run) * SECOND,
-        "idle_mean_s": _ratio(flows["idle_sum"], flows["idle_count"]) * SECOND,
-        "idle_max_s": _known(flows["idle_max"] * SECOND, flows["idle_count"] > 0),
+        "active_runs": gaps + 1,
+        "active_mean_s": _ratio(flows["last_ns"] - flows["first_ns"] - flows["idle_sum"], gaps + 1) * SECOND,
+        "active_max_s": np.maximum(flows["active_max_s"], last_run * SECOND),
+        "idle_mean_s": _ratio(flows["idle_sum"], gaps) * SECOND,
+        "idle_max_s": _known(flows["gap_max_s"][:, 2], gaps > 0),
     }
 
 
-def _flags(flows: Flows) -> Columns:
+def _flags(flows: Fields) -> Columns:
     tcp = flows["protocol"] == TCP
     columns: Columns = {}
     for index, side in enumerate(SIDES):
@@ -146,7 +150,7 @@ def _flags(flows: Flows) -> Columns:
     return columns
 
 
-def _handshake(flows: Flows) -> Columns:
+def _handshake(flows: Fields) -> Columns:
     tcp = flows["protocol"] == TCP
     syn, syn_ack = flows["syn_ns"] != NEVER, flows["syn_ack_ns"] != NEVER
     resets = flows["flags"][:, :, TCP_FLAGS.index("rst")] > 0
@@ -166,7 +170,7 @@ def _handshake(flows: Flows) -> Columns:
     }
 
 
-def _network(flows: Flows) -> Columns:
+def _network(flows: Fields) -> Columns:
     columns: Columns = {}
     for index, side in enumerate(SIDES):
         spread = flows["ttl_max"][:, index].astype(np.int64) - flows["ttl_min"][:, index]
@@ -176,12 +180,11 @@ def _network(flows: Flows) -> Columns:
     return columns
 
 
-def _first(flows: Flows) -> Columns:
-    signed = np.sign(flows["first_length"]) * flows["first_payload"]
+def _first(flows: Fields) -> Columns:
     columns: Columns = {}
     for index in range(FIRST_PACKETS):
         present = flows["first_count"] > index
-        columns[f"first_payload_{index + 1:02}"] = _known(signed[:, index], present)
+        columns[f"first_payload_{index + 1:02}"] = _known(flows["first_payload"][:, index], present)
         if index:
-            columns[f"first_gap_{index + 1:02}_s"] = _known(flows["first_gap_ns"][:, index] * SECOND, present)
+            columns[f"first_gap_{index + 1:02}_s"] = _known(flows["first_gap_s"][:, index], present)
     return columns

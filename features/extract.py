@@ -13,7 +13,7 @@ from features.columns import failed, flow_columns, has_ports
 from features.community_id import community_ids
 from features.context import NEIGHBOUR, ContextWindow, Ready
 from features.kernel_types import NEVER
-from features.metering.flow_record import FLOW, EndReason
+from features.metering.flow_record import FLOW, EndReason, flow_fields
 from features.metering.meter import CaptureMeter, MeterSettings
 from features.schema import COLUMNS, arrow_schema
 
@@ -48,7 +48,7 @@ class Extraction:
         self.counts = {**self._meter.counts, "context_cut_short": window.cut_short}
 
     def _rows(self, ready: Ready, first_id: int) -> pa.RecordBatch:
-        columns = {**flow_columns(ready.flows), **ready.columns}
+        columns = {**flow_columns(flow_fields(ready.flows)), **ready.columns}
         identity = _identity(ready.flows, self._capture, first_id)
         arrays = [
             identity[column.name] if column.role == "identity" else _nullable(columns[column.name])

@@ -71,7 +71,7 @@ def _direction(pair: Pair, flow: Flow) -> Comparison:
     """Compare who sent first; we turn a flow round that begins with a SYN-ACK, Zeek turns more."""
     if flow.src == pair.sender:
         return Comparison("direction", agrees=True)
-    if flow.row["first_length"][0] < 0:
+    if flow.row["first_backward"] & 1:
         return Comparison("direction", False, "ours: the first packet is a SYN-ACK, so its sender is the server")
     flipped = "^" in (pair.theirs.details.get("history") or "")
     return Comparison(
@@ -127,8 +127,9 @@ def _ndpi_gaps(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> tuple[bool, s
     agrees = []
     for way, side in enumerate(sides):
         count = int(flow.row["packets"][side]) - 1
-        totals = (float(flow.row["gap_sum"][side]), float(flow.row["gap_sq"][side]))
-        ours = statistics(flow.row["gap_min"][side], flow.row["gap_max"][side], totals, count)
+        whole = float(flow.row["dir_last_ns"][side]) - float(flow.row["dir_first_ns"][side])
+        extremes = (float(flow.row[f"gap_{part}_s"][side]) * SECOND for part in ("min", "max"))
+        ours = statistics(*extremes, (whole, float(flow.row["gap_sq"][side])), count)
         agrees.append(close(told[way], tuple(value / MILLISECOND for value in ours) if count > 0 else (0.0,) * 4, 1))
     if all(agrees):
         return True, ""
@@ -209,7 +210,7 @@ def _zeek(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> Iterator[Compariso
 def _state_rule(details: dict[str, str | None], flow: Flow) -> str:
     """Name the rule of Zeek's that makes its state another one, if the history shows one."""
     history = details["history"] or ""
-    if "^" in history or flow.row["first_length"][0] < 0:
+    if "^" in history or flow.row["first_backward"] & 1:
         return "theirs: the connection was turned round"
     if flow.row["syn_ack_ns"] != NEVER and not flow.row["established"]:
         return "theirs: established by the SYN-ACK alone"

@@ -4,11 +4,20 @@ A row holds sums, extremes and firsts, nothing derived: means, rates and shares 
 columns at a time. Index 0 of every pair is the forward direction (from the side that sent the first packet), 1 is
 the backward one (RFC 5103). Lengths are IP datagram lengths in bytes taken from the headers, never captured bytes.
 Times are nanoseconds, UTC. A sum of squares is a float because it outgrows 64 bits.
+
+A live flow is a row of this, so every field is as narrow as its range allows: a flow ends at MOST_PACKETS, which no
+counter of packets can outgrow; a length fits the 32 bits of a captured frame's. Durations that reach the feature table
+as they are, in seconds of 32-bit floats, are held as such: extremes of rounded values are the rounded extremes. What
+follows from other fields is left out: the gaps of a direction add up to its last time minus its first.
 """
 
 import enum
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+
+Fields = dict[str, npt.NDArray[Any]]
 
 FIRST_PACKETS = 16
 """How many packets of a flow keep their own length, gap and payload size."""
@@ -27,6 +36,12 @@ class EndReason(enum.IntEnum):
     FORCED = 5
 
 
+MOST_PACKETS = (1 << 31) - 1
+"""A flow of so many packets ends, as after the active timeout: its counters have 32 bits."""
+
+LARGEST_FIRST_PAYLOAD = 65_535
+"""A larger payload among a flow's first packets, which only segmentation offload makes, is kept as this."""
+
 FLOW = np.dtype(
     [
         # the key, as the first packet had it
@@ -38,59 +53,77 @@ FLOW = np.dtype(
         ("ip_version", "u1"),
         ("end_reason", "u1"),
         ("established", "u1"),  # TCP: SYN, SYN-ACK and the closing ACK were all seen
-        # time
+        # time and volumes, per direction
+        ("packets", "i4", (2,)),
         ("first_ns", "i8"),
         ("last_ns", "i8"),
+        ("bytes", "i8", (2,)),
+        ("length_sq", "f8", (2,)),
+        ("payload_bytes", "i8", (2,)),  # transport payload
+        ("payload_sq", "f8", (2,)),
         ("dir_first_ns", "i8", (2,)),  # NEVER where the direction is empty
         ("dir_last_ns", "i8", (2,)),
-        # volumes, per direction
-        ("packets", "i8", (2,)),
-        ("bytes", "i8", (2,)),
-        ("payload_bytes", "i8", (2,)),  # transport payload
-        ("data_packets", "i8", (2,)),  # packets that carry payload
-        ("length_min", "i8", (2,)),
-        ("length_max", "i8", (2,)),
-        ("length_sq", "f8", (2,)),
-        ("payload_max", "i8", (2,)),
-        ("payload_sq", "f8", (2,)),
         # gaps between packets: of one direction, and of the flow whatever the direction (index 2)
-        ("gap_min", "i8", (3,)),  # NEVER until the second packet
-        ("gap_max", "i8", (3,)),
-        ("gap_sum", "i8", (3,)),
-        ("gap_sq", "f8", (3,)),
-        # activity: runs of packets with no gap above MeterSettings.activity_gap_s, and the gaps between such runs
-        ("active_start_ns", "i8"),
-        ("active_count", "i8"),  # runs completed, the one in progress left out
-        ("active_sum", "i8"),
-        ("active_max", "i8"),
-        ("idle_count", "i8"),
-        ("idle_sum", "i8"),
-        ("idle_max", "i8"),
+        ("gap_sq", "f8", (3,)),  # square nanoseconds
+        ("gap_min_s", "f4", (3,)),  # infinite until the second packet
+        ("gap_max_s", "f4", (3,)),
+        ("length_min", "u4", (2,)),
+        ("length_max", "u4", (2,)),
+        ("payload_max", "u4", (2,)),
+        ("data_packets", "i4", (2,)),  # packets that carry payload
+        ("out_of_order", "i4", (2,)),  # packets whose time is before last_ns
+        ("fragments", "i4", (2,)),
+        ("ttl_min", "u1", (2,)),  # hop limit for IPv6; 255 until the first packet
+        ("ttl_max", "u1", (2,)),
+        ("icmp_type", "i2"),  # of the first packet; NEVER for other protocols
+        ("icmp_code", "i2"),
         # TCP
         ("flags", "i4", (2, 8)),  # packets with the flag, in TCP_FLAGS order
-        ("window_first", "i4", (2,)),  # unscaled, NEVER before the first TCP packet
-        ("window_min", "i4", (2,)),
-        ("window_max", "i4", (2,)),
-        ("zero_windows", "i4", (2,)),  # packets other than RST that advertise no room
         ("next_seq", "u4", (2,)),  # highest sequence number expected next
+        ("window_first", "u2", (2,)),  # unscaled, 0 before the first TCP packet
+        ("window_min", "u2", (2,)),  # 65535 before the first TCP packet
+        ("window_max", "u2", (2,)),
+        ("first_backward", "u2"),  # a bit for each of the first packets that went backward, the lowest for the first
+        ("first_count", "u1"),
+        ("zero_windows", "i4", (2,)),  # packets other than RST that advertise no room
         ("retransmissions", "i4", (2,)),  # data, SYN or FIN below next_seq
-        ("out_of_order", "i4", (2,)),  # packets whose time is before last_ns
         ("syn_ns", "i8"),  # first SYN of the forward side
         ("syn_ack_ns", "i8"),  # first SYN-ACK of the backward side
         ("handshake_ns", "i8"),  # first forward ACK after the SYN-ACK
-        ("first_payload_ns", "i8", (2,)),
-        # network
-        ("ttl_min", "u1", (2,)),  # hop limit for IPv6; 255 until the first packet
-        ("ttl_max", "u1", (2,)),
-        ("fragments", "i4", (2,)),
-        ("icmp_type", "i2"),  # of the first packet; NEVER for other protocols
-        ("icmp_code", "i2"),
-        # the first packets, in order of arrival
-        ("first_count", "i4"),
-        ("first_length", "i4", (FIRST_PACKETS,)),  # IP length, negative when backward; 0 beyond first_count
-        ("first_payload", "i4", (FIRST_PACKETS,)),
-        ("first_gap_ns", "i8", (FIRST_PACKETS,)),  # since the packet before; 0 for the first
+        ("first_payload_s", "f4", (2,)),  # since first_ns; infinite without payload
+        # activity: runs of packets with no gap above MeterSettings.activity_gap_s, and the gaps between such runs
+        ("active_start_ns", "i8"),
+        ("idle_sum", "i8"),
+        ("active_count", "i4"),  # runs completed, the one in progress left out
+        ("active_max_s", "f4"),
+        # the first packets, in order of arrival; 0 beyond first_count
+        ("first_payload", "u2", (FIRST_PACKETS,)),  # at most LARGEST_FIRST_PAYLOAD
+        ("first_gap_s", "f4", (FIRST_PACKETS,)),  # since the packet before; 0 for the first
     ],
     align=True,
 )
-"""One flow, a row of the meter's table and of every batch it hands out."""
+"""One flow, a row of the meter's table and of every batch it hands out: the fields that every packet changes first."""
+
+COLUMN_FIELDS = tuple(
+    name
+    for name in FLOW.names or ()
+    if name not in ("src", "dst", "dir_first_ns", "dir_last_ns", "first_backward", "next_seq")
+)
+
+
+def flow_fields(flows: npt.NDArray[np.void]) -> Fields:
+    """Return the fields of FLOW rows that the feature columns are made of, each shape (n,) or (n, k) and 64 bits wide.
+
+    With them what follows from several: ``gap_sum`` (n, 3) in ns, and ``first_payload`` (n, FIRST_PACKETS), which is
+    negative where the packet went backward.
+    """
+    fields: Fields = {name: _widened(flows[name]) for name in COLUMN_FIELDS}
+    whole = (fields["last_ns"] - fields["first_ns"])[:, None]
+    fields["gap_sum"] = np.hstack([flows["dir_last_ns"] - flows["dir_first_ns"], whole])
+    backward = flows["first_backward"][:, None] >> np.arange(FIRST_PACKETS) & 1
+    fields["first_payload"] = np.where(backward, -1, 1) * fields["first_payload"]
+    return fields
+
+
+def _widened(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
+    return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)

@@ -1,8 +1,12 @@
 """The flow table's arrays: what the meter keeps of every live flow, and of itself.
 
-An open-addressing hash table of 8-byte slots (hash tag and row) points to the rows of two arrays: ``live`` holds the
-key, the clock and the list links, ``flows`` the FLOW row that is handed out. Two linked lists order the live flows: the
-open ones by the time they were last put at the end, the closed TCP flows by the time they closed.
+An open-addressing hash table of 8-byte slots (hash tag and row) points to the rows of two arrays: ``flows`` holds the
+FLOW row that is handed out, whose addresses and ports are the key, ``live`` the clock and the list links. Two linked
+lists order the live flows: the open ones by the time they were last put at the end, the closed TCP flows by the time
+they closed.
+
+Both arrays have their full length from the beginning. The system gives a page when it is first written to, and rows are
+taken into use one after the other: memory grows with the most flows that were live at a time, without a copy.
 """
 
 from typing import NamedTuple
@@ -10,31 +14,30 @@ from typing import NamedTuple
 import numpy as np
 
 from features.captures.packet_record import PACKET
+from features.errors import ConfigError
 from features.kernel_types import NEVER
 from features.metering.flow_record import FLOW, EndReason
 
-NEVER_AT_FIRST = (
-    *("dir_first_ns", "dir_last_ns", "first_payload_ns", "syn_ns", "syn_ack_ns", "handshake_ns"),
-    *("gap_min", "window_first", "window_min", "window_max", "icmp_type", "icmp_code"),
-)
+AT_FIRST = {
+    **dict.fromkeys(("dir_first_ns", "dir_last_ns", "syn_ns", "syn_ack_ns", "handshake_ns"), NEVER),
+    **dict.fromkeys(("gap_min_s", "first_payload_s"), np.inf),
+    "ttl_min": 255,
+    "window_min": 65_535,
+}
+"""What a FLOW row holds before its first packet, where that is not 0."""
 OPEN_LIST, CLOSED_LIST = 0, 1
+FIRST_ROWS = 4096
+"""The live flows that the first slots are for."""
 HASH_WORDS = 10
 """The 32-bit words of a key: two for each half address, the ports and the protocol."""
 
 LIVE = np.dtype(
     [
-        ("low_high", "u8"),  # the key's two ends, the lower one first whoever sent
-        ("low_low", "u8"),
-        ("high_high", "u8"),
-        ("high_low", "u8"),
-        ("ports", "u4"),  # of the lower and the higher end
-        ("tag", "u4"),  # hash of the key
         ("seen_ns", "i8"),  # clock at the latest packet
         ("linked_ns", "i8"),  # clock when last put at the end of its list
+        ("tag", "u4"),  # hash of the key
         ("previous", "i4"),  # rows, NEVER at an end of the list; next also chains the free rows
         ("next", "i4"),
-        ("protocol", "u1"),
-        ("from_low", "u1"),  # 1 when the forward direction is from the lower end
         ("fins", "u1"),  # a bit for each direction that sent one
         ("numbered", "u1"),  # a bit for each direction whose next_seq is known
         ("closed", "u1"),  # TCP end seen: linked in the closed list
@@ -49,7 +52,8 @@ STATE = np.dtype(
         ("swept_ns", "i8"),  # the clock of the latest complete sweep
         ("head", "i4", (2,)),  # of OPEN_LIST and CLOSED_LIST
         ("tail", "i4", (2,)),
-        ("free", "i4"),  # first of the chain of free rows
+        ("free", "i4"),  # first of the chain of rows that were given back, NEVER where there is none
+        ("fresh", "i4"),  # first of the rows that were never used
         ("live", "i8"),
         ("exported", "i8"),  # rows of the export buffer in use
         ("out_of_order", "i8"),  # packets whose time is before the clock
@@ -74,42 +78,49 @@ class Limits(NamedTuple):
 class Table(NamedTuple):
     """The flow table's arrays."""
 
-    slots: np.ndarray  # uint64, a power of two of them, at least twice the rows: tag << 32 | row + 1, 0 when free
+    slots: np.ndarray  # uint64, a power of two of them, at least twice the live flows: tag << 32 | row + 1, 0 when free
     live: np.ndarray  # LIVE rows
     flows: np.ndarray  # FLOW rows
+    words: np.ndarray  # uint64, the same memory, shape (rows, words of a row): the first four are the addresses
     export: np.ndarray  # FLOW rows, finished
     state: np.ndarray  # one STATE row
     blank: np.ndarray  # one FLOW row as it is before its first packet
     hash_keys: np.ndarray  # uint64, random, HASH_WORDS + 1 of them
-    key: np.ndarray  # one LIVE row, where the packet's key is made
     held: np.ndarray  # one PACKET row, the one that waits
 
 
 def blank_flow() -> np.ndarray:
-    """Return one FLOW row before its first packet: zeros, and NEVER where FLOW says so."""
+    """Return one FLOW row before its first packet."""
     row = np.zeros(1, dtype=FLOW)
-    for name in NEVER_AT_FIRST:
-        row[name] = NEVER
-    row["ttl_min"] = 255
+    for name, value in AT_FIRST.items():
+        row[name] = value
     return row
 
 
 def new_table(rows: int, export_rows: int, hash_keys: np.ndarray) -> Table:
-    """Return an empty table with room for some flows; rows and export_rows are at least 1."""
+    """Return an empty table for at most so many flows; rows and export_rows are at least 1.
+
+    Raises:
+        ConfigError: This machine has not the memory for so many.
+    """
     state = np.zeros(1, dtype=STATE)
-    for name in ("head", "tail", "clock_ns", "swept_ns"):
+    for name in ("head", "tail", "clock_ns", "swept_ns", "free"):
         state[name] = NEVER
-    live = np.zeros(rows, dtype=LIVE)
-    chain_free_rows(live, 0)
+    try:
+        live, flows = np.zeros(rows, dtype=LIVE), np.zeros(rows, dtype=FLOW)
+    except MemoryError as error:
+        size = rows * (LIVE.itemsize + FLOW.itemsize)
+        expected, received = "a table that fits in memory", f"{rows:,} flows, {size / 1e9:,.0f} GB"
+        raise ConfigError("the flow table is too large", "max_flows", expected, received) from error
     return Table(
-        slots=new_slots(rows),
+        slots=new_slots(min(rows, FIRST_ROWS)),
         live=live,
-        flows=np.zeros(rows, dtype=FLOW),
+        flows=flows,
+        words=flows.view(np.uint64).reshape(rows, -1),
         export=np.zeros(export_rows, dtype=FLOW),
         state=state,
         blank=blank_flow(),
         hash_keys=hash_keys,
-        key=np.zeros(1, dtype=LIVE),
         held=np.zeros(1, dtype=PACKET),
     )
 
@@ -117,9 +128,3 @@ def new_table(rows: int, export_rows: int, hash_keys: np.ndarray) -> Table:
 def new_slots(rows: int) -> np.ndarray:
     """Return free slots, at least twice as many as rows."""
     return np.zeros(1 << (2 * rows - 1).bit_length(), dtype=np.uint64)
-
-
-def chain_free_rows(live: np.ndarray, start: int) -> None:
-    """Chain the rows from start on as free ones."""
-    live["next"][start:] = np.arange(start + 1, len(live) + 1)
-    live["next"][-1] = NEVER

@@ -11,7 +11,7 @@ Rules, each proved in the tests:
 - Stray times: a packet more than an hour ahead of both the clock and the packet after it does not move the clock; it is
   counted and metered as if it came at the clock's time. A pause is real when the next packet bears it out.
 - Idle timeout: a flow ends when the clock reaches its latest packet's plus the timeout. Active timeout: a packet later
-  than the first one's time plus the timeout begins a new flow.
+  than the first one's time plus the timeout begins a new flow, and so does one after MOST_PACKETS.
 - TCP: FIN from both sides or any RST closes a flow; it stays for stragglers until the clock is tcp_grace_s further or a
   SYN opens the next one.
 - Fragments: a later fragment belongs to the flow of its first one, which must have come before it, at most 60 s, and
@@ -35,10 +35,9 @@ from features.captures.packet import PACKET, SkipReason, decode_frames, new_frag
 from features.errors import ConfigError
 from features.metering.flow_record import EndReason
 from features.metering.flow_table import HASH_WORDS, Limits, Table, new_table
-from features.metering.meter_kernel import LATENESS_NS, RELINK_NS, end_capture, grown, meter_packets
+from features.metering.meter_kernel import LATENESS_NS, RELINK_NS, end_capture, meter_packets, with_more_slots
 
 BATCH_FLOWS = 32_768
-FIRST_ROWS = 4096
 FIRST_FRAGMENTS = 4096
 LARGEST_SETTING = 1e9
 
@@ -129,7 +128,7 @@ class _Run:
         random = np.frombuffer(np.random.default_rng().bytes(8 * (HASH_WORDS + 7)), dtype=np.uint64)
         hash_keys, fragment_keys = random[: HASH_WORDS + 1].copy(), random[HASH_WORDS + 1 :].copy()
         self._limits = limits
-        self._table: Table = new_table(min(FIRST_ROWS, limits.max_flows), BATCH_FLOWS, hash_keys)
+        self._table: Table = new_table(limits.max_flows, BATCH_FLOWS, hash_keys)
         self._packets = np.zeros(FRAMES_PER_CHUNK, dtype=PACKET)
         self._skipped = np.zeros(len(SkipReason), dtype=np.int64)
         self._fragments = new_fragments(FIRST_FRAGMENTS, fragment_keys)
@@ -148,8 +147,7 @@ class _Run:
             if self._exported() == BATCH_FLOWS:
                 yield self._hand_out(self._watermark_ns())
             else:
-                rows = min(2 * len(self._table.live), self._limits.max_flows)
-                self._table = grown(self._table, rows)
+                self._table = with_more_slots(self._table)
             at = meter_packets(self._table, self._limits, packets, at)
 
     def end(self) -> Iterator[FlowBatch]:

@@ -13,17 +13,8 @@ from numba import njit
 
 from features.captures.packet_record import LATER_FRAGMENT
 from features.kernel_types import NEVER, Int, Record
-from features.metering.flow_record import FIRST_PACKETS, FLOW, EndReason
-from features.metering.flow_table import (
-    CLOSED_LIST,
-    HASH_WORDS,
-    LIVE,
-    OPEN_LIST,
-    Limits,
-    Table,
-    chain_free_rows,
-    new_slots,
-)
+from features.metering.flow_record import FIRST_PACKETS, LARGEST_FIRST_PAYLOAD, MOST_PACKETS, EndReason
+from features.metering.flow_table import CLOSED_LIST, HASH_WORDS, OPEN_LIST, Limits, Table, new_slots
 
 RELINK_NS = 1_000_000_000
 LATENESS_NS = 1_000_000_000
@@ -31,6 +22,7 @@ LATENESS_NS = 1_000_000_000
 LEAP_NS = 3_600_000_000_000
 """A packet that is more than this ahead of both the clock and the next packet has not the time that it says."""
 
+SECONDS = 1e-9
 TCP = 6
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 
@@ -150,43 +142,71 @@ def _from_low(packet: Record) -> bool:
 
 
 @njit(nogil=True)
-def _fill_key(packet: Record, from_low: bool, key: Record, keys: np.ndarray) -> None:
-    """Write the packet's key and its hash to a LIVE row."""
-    if from_low:
-        key.low_high, key.low_low = packet.src_high, packet.src_low
-        key.high_high, key.high_low = packet.dst_high, packet.dst_low
-        key.ports = np.uint32(packet.src_port) << np.uint32(16) | np.uint32(packet.dst_port)
+def _tag(packet: Record, keys: np.ndarray) -> np.uint32:
+    """Return the hash of the packet's key: the same for both directions."""
+    if _from_low(packet):
+        low_high, low_low, high_high, high_low = packet.src_high, packet.src_low, packet.dst_high, packet.dst_low
+        ports = np.uint64(packet.src_port) << np.uint64(16) | np.uint64(packet.dst_port)
     else:
-        key.low_high, key.low_low = packet.dst_high, packet.dst_low
-        key.high_high, key.high_low = packet.src_high, packet.src_low
-        key.ports = np.uint32(packet.dst_port) << np.uint32(16) | np.uint32(packet.src_port)
-    key.protocol = packet.protocol
+        low_high, low_low, high_high, high_low = packet.dst_high, packet.dst_low, packet.src_high, packet.src_low
+        ports = np.uint64(packet.dst_port) << np.uint64(16) | np.uint64(packet.src_port)
     low, shift = np.uint64(0xFFFFFFFF), np.uint64(32)
-    total = keys[HASH_WORDS] + keys[0] * np.uint64(key.ports) + keys[1] * np.uint64(key.protocol)
-    total += keys[2] * (key.low_high & low) + keys[3] * (key.low_high >> shift)
-    total += keys[4] * (key.low_low & low) + keys[5] * (key.low_low >> shift)
-    total += keys[6] * (key.high_high & low) + keys[7] * (key.high_high >> shift)
-    total += keys[8] * (key.high_low & low) + keys[9] * (key.high_low >> shift)
-    key.tag = np.uint32(total >> shift)
+    total = keys[HASH_WORDS] + keys[0] * ports + keys[1] * np.uint64(packet.protocol)
+    total += keys[2] * (low_high & low) + keys[3] * (low_high >> shift)
+    total += keys[4] * (low_low & low) + keys[5] * (low_low >> shift)
+    total += keys[6] * (high_high & low) + keys[7] * (high_high >> shift)
+    total += keys[8] * (high_low & low) + keys[9] * (high_low >> shift)
+    return np.uint32(total >> shift)
 
 
 @njit(nogil=True)
-def _find(table: Table, key: Record) -> Int:
-    """Return the row of the live flow with this key, NEVER if there is none."""
+def _swapped(word: np.uint64) -> np.uint64:
+    """Return eight bytes in the opposite order: an address's number as its bytes lie in a FLOW row."""
+    for bits, mask in ((8, 0x00FF00FF00FF00FF), (16, 0x0000FFFF0000FFFF), (32, 0x00000000FFFFFFFF)):
+        shift, kept = np.uint64(bits), np.uint64(mask)
+        word = (word & kept) << shift | word >> shift & kept
+    return word
+
+
+@njit(nogil=True)
+def _is_forward(table: Table, row: Int, packet: Record) -> bool:
+    """Tell whether the packet is from the flow's src to its dst."""
+    flow, words = table.flows[row], table.words[row]
+    return (
+        words[1] == _swapped(packet.src_low)
+        and words[3] == _swapped(packet.dst_low)
+        and flow.src_port == packet.src_port
+        and flow.dst_port == packet.dst_port
+        and words[0] == _swapped(packet.src_high)
+        and words[2] == _swapped(packet.dst_high)
+    )
+
+
+@njit(nogil=True)
+def _is_backward(table: Table, row: Int, packet: Record) -> bool:
+    """Tell whether the packet is from the flow's dst to its src."""
+    flow, words = table.flows[row], table.words[row]
+    return (
+        words[3] == _swapped(packet.src_low)
+        and words[1] == _swapped(packet.dst_low)
+        and flow.dst_port == packet.src_port
+        and flow.src_port == packet.dst_port
+        and words[2] == _swapped(packet.src_high)
+        and words[0] == _swapped(packet.dst_high)
+    )
+
+
+@njit(nogil=True)
+def _find(table: Table, packet: Record, tag: np.uint32) -> Int:
+    """Return the row of the live flow with the packet's key, NEVER if there is none."""
     slots, shift = table.slots, np.uint64(32)
     mask = np.uint64(len(slots) - 1)
-    at = np.uint64(key.tag) & mask
+    at = np.uint64(tag) & mask
     while slots[at]:
-        if slots[at] >> shift == np.uint64(key.tag):
+        if slots[at] >> shift == np.uint64(tag):
             row = np.int64(slots[at] & np.uint64(0xFFFFFFFF)) - 1
-            entry = table.live[row]
-            if (
-                entry.low_low == key.low_low
-                and entry.high_low == key.high_low
-                and entry.ports == key.ports
-                and entry.protocol == key.protocol
-                and entry.low_high == key.low_high
-                and entry.high_high == key.high_high
+            if table.flows[row].protocol == packet.protocol and (
+                _is_forward(table, row, packet) or _is_backward(table, row, packet)
             ):
                 return row
         at = at + np.uint64(1) & mask
@@ -194,51 +214,48 @@ def _find(table: Table, key: Record) -> Int:
 
 
 @njit(nogil=True)
-def _put_address(target: np.ndarray, high: Int, low: Int) -> None:
-    """Write an address in network order."""
-    for i in range(8):
-        shift = np.uint64(56 - 8 * i)
-        target[i] = high >> shift & np.uint64(0xFF)
-        target[8 + i] = low >> shift & np.uint64(0xFF)
+def _free_row(state: Record, live: np.ndarray) -> Int:
+    """Take a row that is not in use, which there is."""
+    row = np.int64(state.free)
+    if row == NEVER:
+        row = np.int64(state.fresh)
+        state.fresh = row + 1
+    else:
+        state.free = live[row].next
+    return row
 
 
 @njit(nogil=True)
-def _open_flow(table: Table, packet: Record, key: Record, from_low: bool, time_ns: Int) -> Int:
-    """Start a flow in a free row, which there is, and return the row."""
+def _open_flow(table: Table, packet: Record, tag: np.uint32, time_ns: Int) -> Int:
+    """Start a flow in a row that is not in use, which there is, and return the row."""
     state = table.state[0]
-    row = np.int64(state.free)
-    entry, flow = table.live[row], table.flows[row]
-    state.free = entry.next
+    row = _free_row(state, table.live)
     state.live += 1
-    table.live[row] = key
+    entry, flow, words = table.live[row], table.flows[row], table.words[row]
     table.flows[row] = table.blank[0]
     reverse = packet.flags & (SYN | ACK) == SYN | ACK and (
         packet.src_high != packet.dst_high or packet.src_low != packet.dst_low or packet.src_port != packet.dst_port
     )
-    if reverse:
-        _put_address(flow.src, packet.dst_high, packet.dst_low)
-        _put_address(flow.dst, packet.src_high, packet.src_low)
-        flow.src_port, flow.dst_port = packet.dst_port, packet.src_port
-    else:
-        _put_address(flow.src, packet.src_high, packet.src_low)
-        _put_address(flow.dst, packet.dst_high, packet.dst_low)
-        flow.src_port, flow.dst_port = packet.src_port, packet.dst_port
+    src, dst = (2, 0) if reverse else (0, 2)
+    words[src], words[src + 1] = _swapped(packet.src_high), _swapped(packet.src_low)
+    words[dst], words[dst + 1] = _swapped(packet.dst_high), _swapped(packet.dst_low)
+    flow.src_port = packet.dst_port if reverse else packet.src_port
+    flow.dst_port = packet.src_port if reverse else packet.dst_port
     flow.protocol, flow.ip_version = packet.protocol, packet.ip_version
     flow.icmp_type, flow.icmp_code = packet.icmp_type, packet.icmp_code
     flow.first_ns = flow.last_ns = flow.active_start_ns = time_ns
-    entry.from_low = from_low != reverse
+    entry.tag = tag
     entry.fins = entry.numbered = entry.closed = 0
-    _insert_slot(table.slots, np.uint64(entry.tag) << np.uint64(32) | np.uint64(row + 1))
+    _insert_slot(table.slots, np.uint64(tag) << np.uint64(32) | np.uint64(row + 1))
     _link(table, OPEN_LIST, row)
     return row
 
 
 @njit(nogil=True)
 def _add_gap(flow: Record, which: Int, gap: Int) -> None:
-    if flow.gap_min[which] == NEVER or gap < flow.gap_min[which]:
-        flow.gap_min[which] = gap
-    flow.gap_max[which] = max(flow.gap_max[which], gap)
-    flow.gap_sum[which] += gap
+    seconds = np.float32(gap * SECONDS)
+    flow.gap_min_s[which] = min(flow.gap_min_s[which], seconds)
+    flow.gap_max_s[which] = max(flow.gap_max_s[which], seconds)
     flow.gap_sq[which] += np.float64(gap) * np.float64(gap)
 
 
@@ -254,13 +271,10 @@ def _add_times(flow: Record, way: Int, time_ns: Int, activity_gap_ns: Int) -> In
     else:
         flow.dir_first_ns[way] = time_ns
     if gap > activity_gap_ns:
-        run = flow.last_ns - flow.active_start_ns
+        run_s = np.float32((flow.last_ns - flow.active_start_ns) * SECONDS)
         flow.active_count += 1
-        flow.active_sum += run
-        flow.active_max = max(flow.active_max, run)
-        flow.idle_count += 1
+        flow.active_max_s = max(flow.active_max_s, run_s)
         flow.idle_sum += gap
-        flow.idle_max = max(flow.idle_max, gap)
         flow.active_start_ns = time_ns
     flow.dir_last_ns[way] = max(flow.dir_last_ns[way], time_ns)
     flow.last_ns = max(flow.last_ns, time_ns)
@@ -281,8 +295,8 @@ def _add_volume(flow: Record, way: Int, packet: Record, time_ns: Int) -> None:
         flow.data_packets[way] += 1
         flow.payload_max[way] = max(flow.payload_max[way], payload)
         flow.payload_sq[way] += np.float64(payload) * np.float64(payload)
-        if flow.first_payload_ns[way] == NEVER:
-            flow.first_payload_ns[way] = time_ns
+        if flow.data_packets[way] == 1:
+            flow.first_payload_s[way] = np.float32((time_ns - flow.first_ns) * SECONDS)
     flow.ttl_min[way] = min(flow.ttl_min[way], packet.ttl)
     flow.ttl_max[way] = max(flow.ttl_max[way], packet.ttl)
     flow.fragments[way] += packet.fragment > 0
@@ -292,9 +306,9 @@ def _add_volume(flow: Record, way: Int, packet: Record, time_ns: Int) -> None:
 def _add_first(flow: Record, way: Int, packet: Record, gap: Int) -> None:
     at = flow.first_count
     if at < FIRST_PACKETS:
-        flow.first_length[at] = -packet.length if way else packet.length
-        flow.first_payload[at] = packet.payload
-        flow.first_gap_ns[at] = gap
+        flow.first_backward |= way << at
+        flow.first_payload[at] = min(packet.payload, LARGEST_FIRST_PAYLOAD)
+        flow.first_gap_s[at] = np.float32(gap * SECONDS)
         flow.first_count = at + 1
 
 
@@ -332,9 +346,8 @@ def _add_window(flow: Record, way: Int, packet: Record) -> None:
     window = packet.window
     if window == NEVER:
         return
-    if flow.window_first[way] == NEVER:
+    if flow.window_min[way] > flow.window_max[way]:  # before the first window
         flow.window_first[way] = window
-        flow.window_min[way] = window
     flow.window_min[way] = min(flow.window_min[way], window)
     flow.window_max[way] = max(flow.window_max[way], window)
     flow.zero_windows[way] += window == 0 and not packet.flags & RST
@@ -382,31 +395,32 @@ def _reason_before(table: Table, limits: Limits, row: Int, packet: Record, time_
         return reason
     if table.live[row].closed:
         return EndReason.TCP_END.value if packet.flags & (SYN | ACK | RST | FIN) == SYN else 0
-    return EndReason.ACTIVE.value if time_ns - table.flows[row].first_ns > limits.active_ns else 0
+    flow = table.flows[row]
+    is_long = time_ns - flow.first_ns > limits.active_ns or flow.packets[0] + flow.packets[1] == MOST_PACKETS
+    return EndReason.ACTIVE.value if is_long else 0
 
 
 @njit(nogil=True)
 def _meter_packet(table: Table, limits: Limits, packet: Record) -> bool:
-    """Add one packet to its flow; False, and nothing done, when the table must grow first."""
-    state, key = table.state[0], table.key[0]
+    """Add one packet to its flow; False, and nothing done, when there must be more slots first."""
+    state = table.state[0]
     time_ns = max(packet.time_ns, state.clock_ns - LATENESS_NS)
-    from_low = _from_low(packet)
-    _fill_key(packet, from_low, key, table.hash_keys)
-    row = _find(table, key)
+    tag = _tag(packet, table.hash_keys)
+    row = _find(table, packet, tag)
     if row != NEVER:
         reason = _reason_before(table, limits, row, packet, time_ns)
         if reason:
             _finish(table, row, reason)
             row = NEVER
     if row == NEVER:
-        if state.free == NEVER:
-            if len(table.live) < limits.max_flows:
-                return False
+        if state.live == len(table.live):
             oldest = np.int64(state.head[OPEN_LIST] if state.head[OPEN_LIST] != NEVER else state.head[CLOSED_LIST])
             reason = _reason_now(table, limits, oldest)
             _finish(table, oldest, reason if reason else EndReason.FORCED.value)
-        row = _open_flow(table, packet, key, from_low, time_ns)
-    way = 0 if from_low == table.live[row].from_low else 1
+        elif 2 * state.live >= len(table.slots):
+            return False
+        row = _open_flow(table, packet, tag, time_ns)
+    way = 0 if _is_forward(table, row, packet) else 1
     _add_packet(table, limits, row, packet, way, time_ns)
     _mark_seen(table, row, packet.flags)
     state.out_of_order += packet.time_ns < state.clock_ns
@@ -427,8 +441,8 @@ def meter_packets(table: Table, limits: Limits, packets: np.ndarray, start: Int)
     """Meter PACKET rows from start on; one that leaps ahead of the clock is held until the next one has come.
 
     Returns:
-        Index of the first packet not metered: the number of packets, or less when the export buffer is full or the
-        table must grow; call again with it once that is seen to.
+        Index of the first packet not metered: the number of packets, or less when the export buffer is full or there
+        must be more slots; call again with it once that is seen to.
     """
     state, i = table.state[0], start
     while i < len(packets):
@@ -466,12 +480,8 @@ def end_capture(table: Table, limits: Limits) -> bool:
     return True
 
 
-def grown(table: Table, rows: int) -> Table:
-    """Return a full table's contents in one with room for more flows."""
-    live, flows, slots = np.zeros(rows, dtype=LIVE), np.zeros(rows, dtype=FLOW), new_slots(rows)
-    used = len(table.live)
-    live[:used], flows[:used] = table.live, table.flows
-    chain_free_rows(live, used)
-    table.state["free"] = used
+def with_more_slots(table: Table) -> Table:
+    """Return the table with room for twice as many live flows in its slots."""
+    slots = new_slots(len(table.slots))
     _refill_slots(table.slots, slots)
-    return table._replace(slots=slots, live=live, flows=flows)
+    return table._replace(slots=slots)

@@ -5,18 +5,15 @@ that serve captures. NaN runs through their sums and ratios; the few columns mad
 made null here where what they compare is unknown.
 """
 
-from typing import cast
-
 import numpy as np
 import numpy.typing as npt
 
 from features.columns import ICMP, ICMPV6, TCP, flow_columns, has_ports
 from features.kernel_types import NEVER
-from features.metering.flow_record import FIRST_PACKETS, TCP_FLAGS
+from features.metering.flow_record import FIRST_PACKETS, TCP_FLAGS, Fields
 from features.records.adapter import Floats, Numbers
 from features.schema import COLUMNS
 
-Fields = dict[str, npt.NDArray[np.generic]]
 Mask = npt.NDArray[np.bool_]
 
 SIDES = ("fwd", "bwd")
@@ -80,7 +77,7 @@ class _Known:
 def _computed(known: _Known) -> dict[str, Floats]:
     fields = _flow_fields(known)
     with np.errstate(invalid="ignore"):
-        columns = flow_columns(cast("npt.NDArray[np.void]", fields))
+        columns = flow_columns(fields)
     unknown = _unknown(known)
     return {
         name: np.where(unknown[name], np.nan, values) if name in unknown else values.astype(np.float64, copy=False)
@@ -112,15 +109,14 @@ def _flow_fields(known: _Known) -> Fields:
         "last_ns": known["duration_s"] * NS_PER_S,
         "length_sq": nothing(2),
         "payload_sq": nothing(2),
-        "first_payload_ns": np.full((known.rows, 2), NEVER),
+        "first_payload_s": nothing(2),
         "ttl_min": np.zeros((known.rows, 2), np.uint8),
         "ttl_max": np.zeros((known.rows, 2), np.uint8),
         "first_count": nothing(),
-        "first_length": nothing(FIRST_PACKETS),
         "first_payload": nothing(FIRST_PACKETS),
-        "first_gap_ns": nothing(FIRST_PACKETS),
+        "first_gap_s": nothing(FIRST_PACKETS),
     }
-    activity = ("active_start_ns", "active_count", "active_sum", "active_max", "idle_count", "idle_sum", "idle_max")
+    activity = ("active_start_ns", "active_count", "active_max_s", "idle_sum")
     return fields | {name: nothing() for name in activity} | _gaps(known) | _handshake(known)
 
 
@@ -139,8 +135,8 @@ def _gaps(known: _Known) -> Fields:
     return {
         "gap_sum": np.stack(sums, axis=1),
         "gap_sq": np.stack(squares, axis=1),
-        "gap_min": nothing,
-        "gap_max": nothing,
+        "gap_min_s": nothing,
+        "gap_max_s": nothing,
     }
 
 
@@ -164,9 +160,7 @@ def _unknown(known: _Known) -> dict[str, Mask]:
     protocol, icmp_type = known["protocol"], known["icmp_type"]
     no_protocol = np.isnan(protocol)
     icmp = np.isin(protocol, (ICMP, ICMPV6))
-    no_service = no_protocol | (
-        has_ports(cast("npt.NDArray[np.void]", {"protocol": protocol})) & np.isnan(known["dst_port"])
-    )
+    no_service = no_protocol | (has_ports({"protocol": protocol}) & np.isnan(known["dst_port"]))
     unknown = {f"is_{name}": no_protocol for name in ("tcp", "udp", "icmp")}
     unknown["is_icmp_echo"] = no_protocol | (icmp & np.isnan(icmp_type))
     unknown |= {name: no_service for name in OWN_FEATURES if name.startswith("service_")}

@@ -72,7 +72,7 @@ def _integers(numbers: dict[str, Floats]) -> dict[str, pa.Array]:
     nothing = np.full(len(next(iter(numbers.values()))), np.nan) if numbers else np.empty(0)
     protocol = numbers.get("protocol", nothing)
     known = np.where(protocol == OTHER_PROTOCOL, np.nan, protocol)
-    portless = ~np.isnan(protocol) & ~has_ports({"protocol": protocol})  # type: ignore[arg-type]
+    portless = ~np.isnan(protocol) & ~has_ports({"protocol": protocol})
     columns = {"protocol": known}
     for name in ("src_port", "dst_port"):
         columns[name] = np.where(portless, np.nan, numbers.get(name, nothing))
@@ -86,7 +86,7 @@ def _completed_ids(batch: pa.RecordBatch, given: pa.Array) -> pa.Array:
         return given
     computed = pa.array(community_ids(shown_fields(batch)), pa.string())
     protocol = number_or(batch, "protocol", np.nan)
-    ported = has_ports({"protocol": protocol})  # type: ignore[arg-type]
+    ported = has_ports({"protocol": protocol})
     no_ports = np.isnan(number_or(batch, "src_port", np.nan)) | np.isnan(number_or(batch, "dst_port", np.nan))
     no_type = np.isin(protocol, (1, 58)) & np.isnan(number_or(batch, "icmp_type", np.nan))
     unknown = np.isnan(protocol) | (protocol == OTHER_PROTOCOL) | (ported & no_ports) | no_type

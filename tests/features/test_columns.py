@@ -6,7 +6,8 @@ import pytest
 from features.columns import failed, flow_columns
 from features.context import NEIGHBOUR, context_columns
 from features.kernel_types import NEVER
-from features.metering.flow_record import FLOW
+from features.metering.flow_record import flow_fields
+from features.metering.flow_table import blank_flow
 from features.schema import FEATURE_NAMES
 
 SECOND = 1_000_000_000
@@ -14,23 +15,23 @@ SECOND = 1_000_000_000
 
 def empty_flow() -> np.ndarray:
     """One flow of one forward packet of 40 bytes without payload, as the meter leaves it."""
-    flow = np.zeros(1, FLOW)
-    for name in ("syn_ns", "syn_ack_ns", "handshake_ns", "first_payload_ns", "gap_min", "gap_max", "icmp_type"):
-        flow[name] = NEVER
+    flow = blank_flow()
+    flow["icmp_type"] = NEVER
     flow["protocol"], flow["ip_version"], flow["dst_port"] = 6, 4, 443
     flow["packets"], flow["bytes"] = [1, 0], [40, 0]
     flow["length_min"], flow["length_max"], flow["length_sq"] = [40, 0], [40, 0], [1600, 0]
-    flow["first_count"], flow["first_length"][0, 0] = 1, 40
+    flow["first_count"] = 1
+    flow["dir_first_ns"], flow["dir_last_ns"] = [0, NEVER], [0, NEVER]
     return flow
 
 
 def value(flow: np.ndarray, name: str) -> float:
-    return float(flow_columns(flow)[name][0])
+    return float(flow_columns(flow_fields(flow))[name][0])
 
 
 def test_a_single_packet_has_no_rate_and_no_gap() -> None:
     """What needs two packets is missing, not 0; what one packet shows is there."""
-    columns = flow_columns(empty_flow())
+    columns = flow_columns(flow_fields(empty_flow()))
     for name in ("packets_per_s", "gap_mean_s", "fwd_gap_std_s", "bwd_length_mean", "idle_max_s", "first_payload_02"):
         assert np.isnan(columns[name][0]), name
     assert columns["duration_s"][0] == 0
@@ -46,7 +47,7 @@ def test_statistics_of_three_packets() -> None:
     flow = empty_flow()
     flow["packets"], flow["bytes"], flow["length_sq"] = [2, 1], [100, 100], [1600 + 3600, 10_000]
     flow["last_ns"], flow["payload_bytes"], flow["data_packets"] = 2 * SECOND, [20, 60], [1, 1]
-    flow["gap_sum"], flow["gap_sq"] = [[SECOND, 0, 2 * SECOND]], [[1e18, 0, 2.5e18]]
+    flow["dir_last_ns"], flow["gap_sq"] = [SECOND, NEVER], [[1e18, 0, 2.5e18]]
     expected = {
         "packets_per_s": 1.5,
         "bwd_bytes_per_s": 50,
@@ -103,12 +104,8 @@ def test_tcp_columns_are_missing_for_other_protocols() -> None:
 def test_first_packets_carry_their_direction_as_sign() -> None:
     """Payload of a backward packet is negative, gaps are seconds."""
     flow = empty_flow()
-    flow["first_count"] = 2
-    flow["first_length"][0, :2], flow["first_payload"][0, :2], flow["first_gap_ns"][0, :2] = (
-        [60, -500],
-        [20, 460],
-        [0, 5e8],
-    )
+    flow["first_count"], flow["first_backward"] = 2, 0b10
+    flow["first_payload"][0, :2], flow["first_gap_s"][0, :2] = [20, 460], [0, 0.5]
     assert value(flow, "first_payload_01") == 20
     assert value(flow, "first_payload_02") == -460
     assert value(flow, "first_gap_02_s") == 0.5
@@ -116,5 +113,5 @@ def test_first_packets_carry_their_direction_as_sign() -> None:
 
 def test_every_declared_feature_is_computed_and_no_other() -> None:
     """Flow and context columns together are the schema's features; identity is not among them."""
-    computed = set(flow_columns(empty_flow())) | set(context_columns(np.zeros(1, NEIGHBOUR)))
+    computed = set(flow_columns(flow_fields(empty_flow()))) | set(context_columns(np.zeros(1, NEIGHBOUR)))
     assert computed == set(FEATURE_NAMES)

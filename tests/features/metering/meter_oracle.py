@@ -200,7 +200,7 @@ def _statistics(flow: Live, reason: EndReason, settings: MeterSettings) -> Flow:
     }
     ways = [[(time, packet) for time, packet in flow.packets if flow.way(packet) == way] for way in (0, 1)]
     row |= _times(flow, ways, settings) | _handshake(flow)
-    for way_row in [_volumes(way) | _tcp(way) for way in ways]:
+    for way_row in [_volumes(way, flow.packets[0][0]) | _tcp(way) for way in ways]:
         for name, value in way_row.items():
             row.setdefault(name, []).append(value)
     return row | _first_packets(flow)
@@ -221,9 +221,8 @@ def _times(flow: Live, ways: list[list[tuple[int, Seen]]], settings: MeterSettin
         "out_of_order": [late.count(0), late.count(1)],
         "dir_first_ns": [(of or [NEVER])[0] for of in of_ways],
         "dir_last_ns": [max(of or [NEVER]) for of in of_ways],
-        "gap_min": [min(g, default=NEVER) for g in gaps],
-        "gap_max": [max(g, default=0) for g in gaps],
-        "gap_sum": [sum(g) for g in gaps],
+        "gap_min_s": [in_seconds(min(g)) if g else float("inf") for g in gaps],
+        "gap_max_s": [in_seconds(max(g, default=0)) for g in gaps],
         "gap_sq": [float(sum(x * x for x in g)) for g in gaps],
         **_activity(times, settings.activity_gap_s * SECOND),
     }
@@ -240,15 +239,17 @@ def _activity(times: Sequence[int], longest_gap: float) -> Flow:
     return {
         "active_start_ns": starts[-1],
         "active_count": len(runs),
-        "active_sum": sum(runs),
-        "active_max": max(runs, default=0),
-        "idle_count": len(idles),
+        "active_max_s": in_seconds(max(runs, default=0)),
         "idle_sum": sum(idles),
-        "idle_max": max(idles, default=0),
     }
 
 
-def _volumes(way: list[tuple[int, Seen]]) -> Flow:
+def in_seconds(duration_ns: int) -> float:
+    """Return nanoseconds as seconds of 32 bits."""
+    return float(np.float32(duration_ns * 1e-9))
+
+
+def _volumes(way: list[tuple[int, Seen]], first_ns: int) -> Flow:
     lengths, payloads = [p.length for _, p in way], [p.payload for _, p in way]
     return {
         "packets": len(way),
@@ -260,7 +261,7 @@ def _volumes(way: list[tuple[int, Seen]]) -> Flow:
         "length_sq": float(sum(x * x for x in lengths)),
         "payload_max": max(payloads, default=0),
         "payload_sq": float(sum(x * x for x in payloads)),
-        "first_payload_ns": next((time for time, p in way if p.payload), NEVER),
+        "first_payload_s": next((in_seconds(time - first_ns) for time, p in way if p.payload), float("inf")),
         "ttl_min": min((p.ttl for _, p in way), default=255),
         "ttl_max": max((p.ttl for _, p in way), default=0),
         "fragments": sum(p.fragment for _, p in way),
@@ -283,9 +284,9 @@ def _tcp(way: list[tuple[int, Seen]]) -> Flow:
         next_seq = next_seq if _is_before(end, next_seq) else end
     return {
         "flags": [sum(packet.flags >> bit & 1 for packet in segments) for bit in range(8)],
-        "window_first": (windows or [NEVER])[0],
-        "window_min": min(windows, default=NEVER),
-        "window_max": max(windows, default=NEVER),
+        "window_first": (windows or [0])[0],
+        "window_min": min(windows, default=65_535),
+        "window_max": max(windows, default=0),
         "zero_windows": sum(packet.window == 0 and not packet.has("rst") for packet in segments),
         "next_seq": next_seq or 0,
         "retransmissions": again,
@@ -316,9 +317,9 @@ def _first_packets(flow: Live) -> Flow:
     gaps = [0, *_gaps([time for time, _ in firsts])]
     return {
         "first_count": len(firsts),
-        "first_length": [-p.length if flow.way(p) else p.length for _, p in firsts] + rest,
+        "first_backward": sum(flow.way(p) << at for at, (_, p) in enumerate(firsts)),
         "first_payload": [p.payload for _, p in firsts] + rest,
-        "first_gap_ns": gaps + rest,
+        "first_gap_s": [in_seconds(gap) for gap in gaps] + rest,
     }
 
 
@@ -337,5 +338,5 @@ def _order(row: Flow) -> list[object]:
 
 
 def _equal(value: Any, right: Any) -> bool:
-    is_sum_of_squares = isinstance(np.ravel(value)[0], np.floating)
-    return bool(np.allclose(value, right, rtol=1e-12, atol=0)) if is_sum_of_squares else value == right
+    is_floating = isinstance(np.ravel(value)[0], np.floating)
+    return bool(np.allclose(value, right, rtol=1e-12, atol=0)) if is_floating else value == right

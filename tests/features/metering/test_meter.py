@@ -20,8 +20,10 @@ from features.captures.packet import PACKET, SkipReason, decode_frames, new_frag
 from features.errors import CaptureError, ConfigError
 from features.kernel_types import NEVER
 from features.metering import meter
-from features.metering.flow_record import FLOW, EndReason
+from features.metering.flow_record import FLOW, MOST_PACKETS, EndReason
+from features.metering.flow_table import LIVE, new_table
 from features.metering.meter import CaptureMeter, FlowBatch, MeterSettings
+from features.metering.meter_kernel import meter_packets, with_more_slots
 from tests.features.metering import meter_oracle
 from tests.features.metering.meter_oracle import Seen, assert_same_flows, seen_by_scapy
 
@@ -252,7 +254,7 @@ def test_direction_of_a_handshake_seen_late(tmp_path: Path) -> None:
     flow = flows_of(tmp_path, [(0, tcp("SA", back=True)), (0.1, tcp("A"))]).flows[0]
     assert (flow["src_port"], flow["dst_port"], flow["src"][-1]) == (1000, 80, 1)
     assert flow["packets"].tolist() == [1, 1]
-    assert flow["first_length"][:2].tolist() == [-40, 40]
+    assert flow["first_backward"] == 0b01
     assert (flow["established"], flow["syn_ns"], flow["handshake_ns"] - flow["syn_ack_ns"]) == (0, NEVER, SECOND // 10)
 
 
@@ -277,7 +279,7 @@ def test_time_going_backwards(tmp_path: Path) -> None:
     late = next(flow for flow in result.flows if flow["src_port"] == 7)
     assert first["last_ns"] == (START_S + 7200) * SECOND
     assert first["out_of_order"].tolist() == [1, 0]
-    assert first["gap_max"].tolist() == [0, 0, 0]
+    assert first["gap_max_s"].tolist() == [0, 0, 0]
     assert late["first_ns"] == (START_S + 7199) * SECOND
     assert result.counts["packets_out_of_order"] == 2
 
@@ -542,6 +544,66 @@ def test_batches_and_watermarks(tmp_path: Path) -> None:
         assert all(batch.watermark_ns <= last_ns for last_ns in later)
         assert batch.watermark_ns > batch.flows["last_ns"].max() - 8 * SECOND
     assert batches[-1].watermark_ns > batches[-1].flows["last_ns"].max()
+
+
+def test_a_live_flow_is_small() -> None:
+    """What a live flow takes, with the slots of a table about to get more, is at most 0.6 KB."""
+    assert FLOW.itemsize + LIVE.itemsize + 4 * np.dtype(np.uint64).itemsize <= 600
+    assert FLOW.itemsize % 8 == 0
+
+
+def datagrams(src: np.ndarray, dst: np.ndarray, src_port: np.ndarray, dst_port: np.ndarray) -> np.ndarray:
+    """Return a PACKET row for each IPv4 address and port, all of one instant."""
+    rows = np.zeros(len(src), dtype=PACKET)
+    rows["src_low"], rows["dst_low"] = src | np.uint64(0xFFFF00000000), dst | np.uint64(0xFFFF00000000)
+    rows["src_port"], rows["dst_port"], rows["protocol"], rows["length"] = src_port, dst_port, 17, 28
+    return rows
+
+
+def test_a_flow_of_two_billion_packets_is_cut() -> None:
+    """The packet that fills a flow's counters is still its own; the next one begins a new flow."""
+    same = np.zeros(3, dtype=np.uint64)
+    packets = datagrams(same, same, same, same)
+    table = new_table(8, 8, np.arange(11, dtype=np.uint64))
+    meter_packets(table, SHORT.limits(), packets[:1], 0)
+    table.flows["packets"][0, 0] = MOST_PACKETS - 1
+    assert meter_packets(table, SHORT.limits(), packets, 1) == 3
+    assert table.export["packets"][0].tolist() == [MOST_PACKETS, 0]
+    assert table.export["end_reason"][0] == EndReason.ACTIVE
+    assert table.state["live"] == 1
+
+
+def flooded(keys: np.ndarray, packets: np.ndarray) -> np.ndarray:
+    """Return how many slots beyond its first choice each flow lies."""
+    table = new_table(len(packets), 8, keys)
+    at = 0
+    while (at := meter_packets(table, SHORT.limits(), packets, at)) < len(packets):
+        table = with_more_slots(table)
+    used = np.flatnonzero(table.slots)
+    return (used - (table.slots[used] >> np.uint64(32)).astype(np.int64)) & (len(table.slots) - 1)
+
+
+def test_nobody_can_aim_for_collisions() -> None:
+    """Flows made to collide under one run's hash keys are spread like any others under the next run's."""
+    known, fresh = (np.frombuffer(np.random.default_rng(seed).bytes(88), np.uint64) for seed in (1, 2))
+    address = np.arange(1 << 22, dtype=np.uint64)
+    constant = sum(int(known[at]) * times for at, times in ((10, 1), (1, 17), (5, 0xFFFF), (9, 0xFFFF))) % 2**64
+    low_bits = (address * known[8] + np.uint64(constant)) >> np.uint64(32) & np.uint64(0xFFF)
+    colliding = address[low_bits == 0]
+    zeros = np.zeros(len(colliding), dtype=np.uint64)
+    packets = datagrams(zeros, colliding, zeros, zeros)
+    assert flooded(known, packets).mean() > 100
+    assert flooded(fresh, packets).mean() < 2
+
+
+@pytest.mark.parametrize("varied", ["src", "dst", "src_port", "dst_port"])
+def test_orderly_keys_are_spread(varied: str) -> None:
+    """A scan of ports or of addresses, one after the other, needs no more probes than Knuth's half a slot a flow."""
+    count = 30_000
+    ends = {name: np.full(count, 7, dtype=np.uint64) for name in ("src", "dst", "src_port", "dst_port")}
+    ends[varied] = np.arange(count, dtype=np.uint64)
+    keys = np.frombuffer(np.random.default_rng().bytes(88), np.uint64)
+    assert flooded(keys, datagrams(**ends)).mean() < 2
 
 
 @pytest.mark.parametrize("max_flows", [1, 7, 4096, 5000, 1_000_000])
