@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import ModelError, ModelMismatch
-from models import losses, normaliser, pace  # noqa: F401 (importing them registers what a saved network names)
+from models import hurdle, losses, normaliser, pace  # noqa: F401 (importing them registers what a saved network names)
 from models.dataset import TagDataset
 from models.metrics import Fired, fired_tags
 from models.occlusion import Reason, top_reasons
@@ -95,6 +95,11 @@ class Detector:
             return np.empty((0, len(self.card.tag_names)), np.float32)
         logits = self.network.predict(features, batch_size=batch_flows, verbose=0)
         return np.asarray(keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)), np.float32)
+
+    def any_attack(self, features: Matrix, batch_flows: int = BATCH_FLOWS) -> Matrix | None:
+        """Return the probability of any attack, shape (n_flows,); None where the network has no hurdle head."""
+        self._require_columns(features)
+        return hurdle.any_attack(self.network, features, batch_flows)
 
     def fired(self, scores: Matrix) -> Fired:
         """Return which tags fire at the detector's thresholds, shape (n_flows, n_tags)."""

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from keras import layers, ops
 
 from features.errors import ConfigError
+from models.hurdle import HEAD, HurdleLogits
 from models.normaliser import Normalisation, normaliser_layer
 from models.pace import PaceJitter, pace_exponents
 from models.tensors import Tensor
@@ -71,16 +72,24 @@ class NetworkSettings:
 
 
 @dataclass(frozen=True)
-class NetworkPair:
-    """Two views of the same weights.
+class NetworkViews:
+    """Three views of the same weights; n_outputs is n_tags, or with a hurdle one more, that of any attack in front.
 
     Attributes:
-        members: Answers each member's logits, shape (n, members, n_tags); this is what is trained.
-        mean: Answers their mean, shape (n, n_tags); this is what is saved and scores.
+        members: Answers each member's logits, shape (n, members, n_outputs); this is what is trained.
+        answers: Answers their mean, shape (n, n_outputs); this is what the loss judges on validation flows.
+        mean: Answers the tags' logits, shape (n, n_tags); this is what is saved and scores.
     """
 
     members: keras.Model
+    answers: keras.Model
     mean: keras.Model
+
+    def tag_logits(self, answers: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+        """Return what ``mean`` makes of what ``answers`` answered, shape (n, n_tags)."""
+        if self.answers is self.mean:
+            return answers
+        return np.asarray(ops.convert_to_numpy(HurdleLogits()(answers)))
 
 
 def build_network(
@@ -88,14 +97,16 @@ def build_network(
     feature_names: Sequence[str],
     log_odds: npt.NDArray[np.float32],
     settings: NetworkSettings,
-) -> NetworkPair:
+    hurdle: bool = False,
+) -> NetworkViews:
     """Build an untrained network that takes raw columns, NaN for null, and answers logits.
 
     Args:
         normalisation: Measured on the training flows.
         feature_names: Names of the feature columns, in order.
-        log_odds: Start value of each tag's output, its log-odds in training, shape (n_tags,).
+        log_odds: Start value of each output, its log-odds in training, shape (n_outputs,).
         settings: Shape of the members.
+        hurdle: Whether the first output is the logit of any attack (``models.hurdle``).
     """
     raw = keras.Input((len(feature_names),), name="columns")
     paced = (
@@ -106,16 +117,10 @@ def build_network(
     inputs = normaliser_layer(normalisation, len(feature_names))(paced)
     logits = [_member(inputs, log_odds, settings, index) for index in range(settings.members)]
     stacked = ops.stack(logits, axis=1)
-    return NetworkPair(keras.Model(raw, stacked), keras.Model(raw, ops.mean(stacked, axis=1), name="flowtag"))
-
-
-def tag_log_odds(tags: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """Return each tag's log-odds, shape (n_tags,), counting half a flow more on each side so that none is infinite.
-
-    A tag on 1 of 3 flows: log(1.5 / 2.5) = -0.5108.
-    """
-    positives = tags.sum(axis=0, dtype=np.float64)
-    return np.log((positives + 0.5) / (len(tags) - positives + 0.5)).astype(np.float32)
+    answered = ops.mean(stacked, axis=1)
+    answers = keras.Model(raw, answered, name="flowtag")
+    mean = keras.Model(raw, HurdleLogits(name=HEAD)(answered), name="flowtag") if hurdle else answers
+    return NetworkViews(keras.Model(raw, stacked), answers, mean)
 
 
 def _member(inputs: Tensor, log_odds: npt.NDArray[np.float32], settings: NetworkSettings, index: int) -> Tensor:

@@ -10,9 +10,10 @@ import numpy.typing as npt
 
 from features.errors import ConfigError, Diverged, ModelMismatch
 from models.dataset import TagDataset
+from models.hurdle import hurdle_log_odds, tag_log_odds
 from models.losses import LossSettings, TagLoss
 from models.metrics import mean_average_precision, silence_at_budget
-from models.network import NetworkPair, NetworkSettings, build_network, tag_log_odds
+from models.network import NetworkSettings, NetworkViews, build_network
 from models.normaliser import measure
 
 Monitor = Literal["last", "silence", "loss", "mean_average_precision"]
@@ -134,12 +135,14 @@ def train_network(
     keras.utils.set_random_seed(settings.seed)
     loss = TagLoss(settings.loss, len(train.tag_names))
     normalisation = measure(train.features, settings.network.transform, settings.network.clip)
-    pair = build_network(normalisation, train.feature_names, tag_log_odds(train.tags), settings.network)
+    hurdle = settings.loss.hurdle
+    log_odds = (hurdle_log_odds if hurdle else tag_log_odds)(train.tags)
+    views = build_network(normalisation, train.feature_names, log_odds, settings.network, hurdle)
     seen = train.rows(repeated_rows(train.tags, settings.rare_flows))
     # XLA on a CPU takes longer to compile than these networks take to train.
-    pair.members.compile(optimizer=_optimizer(settings, len(seen)), loss=loss, jit_compile=False)
-    watch = _Watch(pair, valid, settings, on_epoch)
-    pair.members.fit(
+    views.members.compile(optimizer=_optimizer(settings, len(seen)), loss=loss, jit_compile=False)
+    watch = _Watch(views, valid, settings, on_epoch)
+    views.members.fit(
         seen.features,
         seen.tags.astype(np.float32),
         batch_size=settings.batch_size,
@@ -147,7 +150,7 @@ def train_network(
         verbose=0,
         callbacks=[watch],
     )
-    return TrainedNetwork(pair.mean, tuple(watch.history))
+    return TrainedNetwork(views.mean, tuple(watch.history))
 
 
 def network_logits(network: keras.Model, features: np.ndarray, batch_size: int = 8192) -> np.ndarray:
@@ -160,13 +163,13 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries n
 
     def __init__(
         self,
-        pair: NetworkPair,
+        views: NetworkViews,
         valid: TagDataset,
         settings: TrainingSettings,
         on_epoch: Callable[[EpochResult], None] | None,
     ) -> None:
         super().__init__()
-        self.pair = pair
+        self.views = views
         self.valid = valid
         self.settings = settings
         self.on_epoch = on_epoch
@@ -179,7 +182,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries n
         result = self._judged(epoch + 1, float((logs or {})["loss"]))
         self.history.append(result)
         if result.best:
-            self.best_weights = self.pair.mean.get_weights()
+            self.best_weights = self.views.mean.get_weights()
         if self.on_epoch:
             self.on_epoch(result)
         last_best = max(past.epoch for past in self.history if past.best)
@@ -188,11 +191,11 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries n
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 (Keras passes it by name)
         """Put the best epoch's weights back."""
-        self.pair.mean.set_weights(self.best_weights)
+        self.views.mean.set_weights(self.best_weights)
 
     def _judged(self, epoch: int, training_loss: float) -> EpochResult:
-        logits = network_logits(self.pair.mean, self.valid.features)
-        validation_loss = float(self.pair.members.loss(self.valid.tags, logits))
+        answers = network_logits(self.views.answers, self.valid.features)
+        validation_loss = float(self.views.members.loss(self.valid.tags, answers))
         if not np.isfinite([training_loss, validation_loss]).all():
             raise Diverged(
                 f"the loss was {training_loss} in training and {validation_loss} in validation",
@@ -201,6 +204,7 @@ class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries n
                 "",
                 "a lower learning rate, or look for infinities in the features",
             )
+        logits = self.views.tag_logits(answers)
         precision = mean_average_precision(self.valid.tags, logits)
         silent = silence_at_budget(self.valid.tags, logits, self.settings.false_alarm_budget)
         value = self._value(validation_loss, silent, precision)

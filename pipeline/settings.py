@@ -95,14 +95,18 @@ class NetworkSection(Section):
 class LossSection(Section):
     """What training minimises (becomes models.losses.LossSettings)."""
 
-    base: Literal["bce", "focal"] = setting("bce", "loss of one tag")
-    penalty: Literal["none", "bounded", "hit", "event", "event_nll", "literal"] = setting(
+    base: Literal["bce", "focal", "asymmetric", "zlpr"] = setting("bce", "loss of the tags")
+    penalty: Literal["none", "bounded", "hit", "event", "event_nll", "hurdle", "literal"] = setting(
         "bounded", "what an attack flow pays for firing nothing"
     )
     lambda_: NonNegativeFloat = setting(3.0, "weight of the penalty", "tags")
     reduction: Literal["mean", "sum"] = setting("mean", "whether the base is averaged or summed over tags")
     focal_gamma: NonNegativeFloat = setting(2.0, "exponent of the focal base")
     focal_alpha: PositiveFloat = setting(0.25, "weight of the focal base")
+    positive_gamma: NonNegativeFloat = setting(1.0, "exponent of the asymmetric base where the tag is true")
+    negative_gamma: NonNegativeFloat = setting(4.0, "exponent of the asymmetric base where it is absent")
+    margin: Share = setting(0.05, "probability below which an absent tag costs nothing in the asymmetric base")
+    label_smoothing: Share = setting(0.0, "how far the base's targets are drawn towards 1/2")
     literal_eps: PositiveFloat = setting(1e-7, "the epsilon inside the published logarithm")
     allow_unsafe: bool = setting(False, "build a loss whose optimum is to fire on everything")
 

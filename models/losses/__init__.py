@@ -3,9 +3,10 @@
 from models.losses.guard import critical_lambda, expected_silence, require_safe
 from models.losses.implied import implied_threshold
 from models.losses.settings import LossSettings
-from models.losses.tag_loss import TagLoss, row_loss
+from models.losses.tag_loss import UNKNOWN, TagLoss, row_loss
 
 __all__ = [
+    "UNKNOWN",
     "LossSettings",
     "TagLoss",
     "critical_lambda",

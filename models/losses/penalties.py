@@ -2,25 +2,23 @@
 
 P0 = prod(1 - p_i) is the predicted probability that no tag applies. Everything is computed from log P0, because P0
 written as a product underflows in float32 from some 100 tags on, and log(1 - P0) written plainly is -inf where a
-model is confidently silent, which is exactly where its gradient is needed. Tags and logits have shape (..., n_tags),
-results (...).
+model is confidently silent, which is exactly where its gradient is needed. Tags, logits and ``known`` have shape
+(..., n_tags), results (...). ``known`` is 1 where a label is known and 0 where nobody looked for the tag: an unknown
+tag neither breaks a silence nor makes one.
 """
 
 from keras import ops
 
 from models.losses.settings import LossSettings
-from models.tensors import Tensor
-
-# Far below any sum of log-probabilities reachable by finite logits, yet finite: -inf would turn gradients into NaN.
-_NO_TERM = -1e9
+from models.tensors import NO_TERM, Tensor
 
 
-def log_no_tag(logits: Tensor) -> Tensor:
-    """Return log P0 = -sum softplus(z_i), the log-probability that no tag applies; 0 or less.
+def log_no_tag(logits: Tensor, known: Tensor) -> Tensor:
+    """Return log P0 = -sum softplus(z_i), the log-probability that no known tag applies; 0 or less.
 
     Two tags at logit 0: log(1/4) = -1.3863.
     """
-    return -ops.sum(ops.softplus(logits), axis=-1)
+    return -ops.sum(known * ops.softplus(logits), axis=-1)
 
 
 def log_any_of(logits: Tensor, among: Tensor) -> Tensor:
@@ -33,50 +31,51 @@ def log_any_of(logits: Tensor, among: Tensor) -> Tensor:
     miss = marked * ops.softplus(logits)
     earlier = ops.concatenate([ops.zeros_like(miss[..., :1]), miss[..., :-1]], axis=-1)
     terms = ops.log_sigmoid(logits) - ops.cumsum(earlier, axis=-1)
-    return ops.logsumexp(ops.where(marked > 0, terms, _NO_TERM), axis=-1)
+    return ops.logsumexp(ops.where(marked > 0, terms, NO_TERM), axis=-1)
 
 
-def bounded(tags: Tensor, logits: Tensor) -> Tensor:
+def bounded(tags: Tensor, logits: Tensor, known: Tensor) -> Tensor:
     """Return P0 on rows that carry a tag, else 0: at most 1, so no lambda makes firing on everything pay."""
-    return ops.where(_has_tag(tags), ops.exp(log_no_tag(logits)), 0.0)
+    return ops.where(has_tag(tags), ops.exp(log_no_tag(logits, known)), 0.0)
 
 
-def hit(tags: Tensor, logits: Tensor) -> Tensor:
+def hit(tags: Tensor, logits: Tensor, known: Tensor) -> Tensor:  # noqa: ARG001 (one signature for every form)
     """Return -log(1 - prod over true tags of (1 - p_i)) on rows that carry a tag, else 0.
 
     Its gradient tends to 1 where the model is confidently silent, and never raises a wrong tag.
     """
-    return ops.where(_has_tag(tags), -log_any_of(logits, tags), 0.0)
+    return ops.where(has_tag(tags), -log_any_of(logits, tags), 0.0)
 
 
-def event(tags: Tensor, logits: Tensor) -> Tensor:
+def event(tags: Tensor, logits: Tensor, known: Tensor) -> Tensor:
     """Return -log(1 - P0) on rows that carry a tag, else 0; raises wrong tags in proportion to p_i."""
-    return ops.where(_has_tag(tags), -log_any_of(logits, ops.ones_like(logits)), 0.0)
+    return ops.where(has_tag(tags), -log_any_of(logits, known), 0.0)
 
 
-def event_nll(tags: Tensor, logits: Tensor) -> Tensor:
+def event_nll(tags: Tensor, logits: Tensor, known: Tensor) -> Tensor:
     """Return ``event`` on rows that carry a tag and -log P0 on benign rows.
 
     Proper only if tags are independent given the flow, which they are not: keep lambda at 1 or less.
     """
-    any_tag = -log_any_of(logits, ops.ones_like(logits))
-    return ops.where(_has_tag(tags), any_tag, -log_no_tag(logits))
+    return ops.where(has_tag(tags), -log_any_of(logits, known), -log_no_tag(logits, known))
 
 
-def literal(logits: Tensor, eps: float) -> Tensor:
+def literal(logits: Tensor, known: Tensor, eps: float) -> Tensor:
     """Return log(P0 + eps) on every row, the published form; see ``models.losses.guard`` for what is wrong with it."""
-    log_p0 = log_no_tag(logits)
+    log_p0 = log_no_tag(logits, known)
     return ops.logaddexp(log_p0, ops.log(ops.full_like(log_p0, eps)))
 
 
-def silence_penalty(tags: Tensor, logits: Tensor, settings: LossSettings) -> Tensor:
+def silence_penalty(tags: Tensor, logits: Tensor, known: Tensor, settings: LossSettings) -> Tensor:
     """Return the penalty the settings name, one value a row, not yet multiplied by lambda."""
     if settings.penalty == "literal":
-        return literal(logits, settings.literal_eps)
+        return literal(logits, known, settings.literal_eps)
     if settings.penalty == "none":
         return ops.zeros_like(logits[..., 0])
-    return {"bounded": bounded, "hit": hit, "event": event, "event_nll": event_nll}[settings.penalty](tags, logits)
+    forms = {"bounded": bounded, "hit": hit, "event": event, "event_nll": event_nll}
+    return forms[settings.penalty](tags, logits, known)
 
 
-def _has_tag(tags: Tensor) -> Tensor:
+def has_tag(tags: Tensor) -> Tensor:
+    """Return which rows carry a tag, shape (...)."""
     return ops.any(tags > 0, axis=-1)

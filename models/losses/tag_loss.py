@@ -5,33 +5,59 @@ from typing import Any
 import keras
 from keras import ops
 
-from models.losses.bases import base_loss
+from models.losses.bases import binary_cross_entropy, row_base
 from models.losses.guard import require_safe
-from models.losses.penalties import silence_penalty
+from models.losses.penalties import has_tag, silence_penalty
 from models.losses.settings import LossSettings
 from models.tensors import Tensor
+
+UNKNOWN = -1.0
+"""The label of a tag that nobody looked for: it says neither that the flow carries the tag nor that it does not."""
 
 
 def row_loss(tags: Tensor, logits: Tensor, settings: LossSettings) -> Tensor:
     """Return the loss of each row: base over tags plus lambda times the penalty on silence.
 
     Well-posed forms are counted in tags, (1/L) * [sum of base + lambda * penalty]; the literal form is as published,
-    base reduced over tags plus lambda * log(P0 + eps).
+    base reduced over tags plus lambda * log(P0 + eps). Tags that are ``UNKNOWN`` add nothing, neither to the base nor
+    to the penalty; the others keep their weight.
 
     Args:
-        tags: Values 0 or 1, shape (..., n_tags).
-        logits: Same shape.
+        tags: Values 0, 1 or ``UNKNOWN``, shape (..., n_tags).
+        logits: Same shape; of the hurdle one more a row, that of any attack, in front.
         settings: Base, penalty, lambda.
 
     Returns:
         Shape (...). Two tags, both 0, at logits 0, plain cross-entropy: log 2 = 0.6931.
     """
-    scale = 1.0 / logits.shape[-1] if settings.reduction == "mean" else 1.0
-    base = scale * ops.sum(base_loss(tags, logits, settings), axis=-1)
+    scale = 1.0 / tags.shape[-1] if settings.reduction == "mean" else 1.0
+    known = ops.cast(tags >= 0, logits.dtype)
+    truth = ops.cast(tags, logits.dtype) * known
+    if settings.hurdle:
+        return scale * hurdle(truth, logits, known, settings)
+    base = scale * row_base(truth, logits, known, settings)
     if settings.penalty == "none" or settings.lambda_ == 0:
         return base
     weight = settings.lambda_ * (1.0 if settings.penalty == "literal" else scale)
-    return base + weight * silence_penalty(tags, logits, settings)
+    return base + weight * silence_penalty(truth, logits, known, settings)
+
+
+def hurdle(tags: Tensor, logits: Tensor, known: Tensor, settings: LossSettings) -> Tensor:
+    """Return cross-entropy of "any attack?" plus, on rows that carry a tag, the base over tags; shape (...).
+
+    Proper: its optimum is the true probability of any attack, and of each tag given an attack. A row without a true tag
+    but with unknown ones does not say whether there is an attack.
+
+    Args:
+        tags: Values 0 or 1, 0 where unknown, shape (..., n_tags).
+        logits: Of any attack, then of each tag given an attack, shape (..., 1 + n_tags).
+        known: 1 where a tag is known, 0 elsewhere, shape (..., n_tags).
+        settings: The base.
+    """
+    attack = ops.cast(has_tag(tags), logits.dtype)
+    decided = ops.maximum(attack, ops.min(known, axis=-1))
+    any_attack = decided * binary_cross_entropy(attack, logits[..., 0])
+    return any_attack + attack * row_base(tags, logits[..., 1:], known, settings)
 
 
 @keras.saving.register_keras_serializable(package="flowtag")
@@ -39,7 +65,7 @@ class TagLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no type
     """The loss of ``LossSettings`` over logits; refuses what collapses before the first step.
 
     Accepts logits of shape (n, n_tags), or (n, members, n_tags) for an ensemble trained in one graph, whose row costs
-    the mean over members.
+    the mean over members; of the hurdle one logit more. Truth is 0, 1 or ``UNKNOWN``. Sample weights are Keras' own.
 
     Raises:
         UnsafeLoss: The settings make firing on every flow the optimum.

@@ -9,7 +9,8 @@ import pytest
 
 from features.errors import ConfigError
 from models.dataset import TagDataset
-from models.network import NetworkPair, NetworkSettings, build_network, tag_log_odds
+from models.hurdle import tag_log_odds
+from models.network import NetworkSettings, NetworkViews, build_network
 from models.normaliser import measure
 from models.training import TrainedNetwork, network_logits
 
@@ -22,34 +23,28 @@ np.save(sys.argv[2] + "/again.npy", network.predict(np.load(sys.argv[2] + "/feat
 """
 
 
-def built(train: TagDataset, settings: NetworkSettings) -> NetworkPair:
+def built(train: TagDataset, settings: NetworkSettings) -> NetworkViews:
     normalisation = measure(train.features, settings.transform, settings.clip)
     return build_network(normalisation, train.feature_names, tag_log_odds(train.tags), settings)
 
 
-def test_log_odds_count_half_a_flow_more() -> None:
-    """A tag on 1 of 3 flows starts at log(1.5 / 2.5); a tag on none is finite."""
-    tags = np.array([[1, 0], [0, 0], [0, 0]], np.uint8)
-    np.testing.assert_allclose(tag_log_odds(tags), [np.log(1.5 / 2.5), np.log(0.5 / 3.5)], rtol=1e-6)
-
-
 def test_an_untrained_network_answers_near_the_tags_shares(train: TagDataset) -> None:
     """With its hidden layers silenced the network answers each tag's log-odds."""
-    pair = built(train, NetworkSettings(members=2, widths=(8,)))
-    for layer in pair.mean.layers:
+    views = built(train, NetworkSettings(members=2, widths=(8,)))
+    for layer in views.mean.layers:
         if layer.name.startswith("tags_"):
             layer.kernel.assign(np.zeros(layer.kernel.shape))
-    logits = network_logits(pair.mean, train.features[:10])
+    logits = network_logits(views.mean, train.features[:10])
     np.testing.assert_allclose(logits, np.tile(tag_log_odds(train.tags), (10, 1)), rtol=1e-5)
 
 
 def test_the_mean_network_averages_the_members_logits(train: TagDataset) -> None:
     """Both views share weights, and one is the mean of the other."""
-    pair = built(train, NetworkSettings(members=3))
-    members = network_logits(pair.members, train.features)
+    views = built(train, NetworkSettings(members=3))
+    members = network_logits(views.members, train.features)
     assert members.shape == (len(train), 3, 3)
     assert np.ptp(members, axis=1).max() > 0
-    np.testing.assert_allclose(network_logits(pair.mean, train.features), members.mean(axis=1), atol=1e-5)
+    np.testing.assert_allclose(network_logits(views.mean, train.features), members.mean(axis=1), atol=1e-5)
 
 
 def test_a_saved_network_loads_where_only_this_module_was_imported(

@@ -13,11 +13,19 @@ def sigmoid(logits: Array) -> Array:
 
 
 def base(tags: Array, logits: Array, settings: LossSettings) -> Array:
+    """Return the base of each element; of ZLPR, which knows only rows, the row's spread evenly."""
     p = sigmoid(logits)
+    if settings.base == "zlpr":
+        absent, present = ((1 - tags) * np.exp(logits)).sum(axis=-1), (tags * np.exp(-logits)).sum(axis=-1)
+        row = np.log(1 + absent) + np.log(1 + present)
+        return np.asarray(np.repeat(row[..., None] / tags.shape[-1], tags.shape[-1], axis=-1))
+    if settings.base == "asymmetric":
+        shifted = np.maximum(p - settings.margin, 0)
+        present = (1 - p) ** settings.positive_gamma * -np.log(p)
+        return np.asarray(tags * present + (1 - tags) * shifted**settings.negative_gamma * -np.log(1 - shifted))
     inside = settings.literal_eps if (settings.penalty, settings.reduction) == ("literal", "sum") else 0.0
-    cross_entropy = -(tags * np.log(p + inside) + (1 - tags) * np.log(1 - p + inside))
     if settings.base == "bce":
-        return cross_entropy
+        return np.asarray(-(tags * np.log(p + inside) + (1 - tags) * np.log(1 - p + inside)))
     cross_entropy = -(tags * np.log(p) + (1 - tags) * np.log(1 - p))
     pt = np.exp(-cross_entropy)
     return np.asarray(settings.focal_alpha * (1 - pt) ** settings.focal_gamma * cross_entropy)
@@ -45,6 +53,13 @@ def row_loss(tags: Array, logits: Array, settings: LossSettings) -> Array:
     scale = 1 / count if settings.reduction == "mean" else 1.0
     weight = settings.lambda_ if settings.penalty == "literal" else settings.lambda_ * scale
     return np.asarray(scale * base(tags, logits, settings).sum(axis=-1) + weight * penalty(tags, logits, settings))
+
+
+def hurdle_loss(tags: Array, logits: Array) -> Array:
+    """Return the hurdle's loss in cross-entropy, summed over tags: -log of a row's probability, written out."""
+    any_attack, given = sigmoid(logits[:, 0]), sigmoid(logits[:, 1:])
+    of_tags = np.where(tags > 0, given, 1 - given).prod(axis=1)
+    return np.asarray(-np.log(np.where(tags.any(axis=1), any_attack * of_tags, 1 - any_attack)))
 
 
 def published_sum(tags: Array, probabilities: Array, lambda_: float, eps: float) -> float:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.optimize import minimize_scalar
+from scipy.optimize import minimize, minimize_scalar
 
 from features.errors import UnsafeLoss
 from models.losses import LossSettings, critical_lambda, expected_silence, require_safe
@@ -44,6 +44,27 @@ def test_expected_silence_on_focal_is_the_optimum_of_equal_logits() -> None:
     assert p0 < 0.5
 
 
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+def test_the_critical_lambda_of_zlpr_is_where_firing_breaks_even(reduction: str) -> None:
+    """Just below it no benign row beats a silent one, of equal logits or not; just above it the best one fires."""
+    n_tags = 9
+    critical = critical_lambda(literal(1.0, "zlpr", reduction), n_tags)
+    scale = 1 / n_tags if reduction == "mean" else 1.0
+    assert critical < scale / 4
+
+    def benign_row(logits: np.ndarray, lambda_: float) -> float:
+        log_p0 = -np.logaddexp(0, logits).sum()
+        return float(scale * np.log1p(np.exp(logits).sum()) + lambda_ * np.logaddexp(log_p0, np.log(1e-7)))
+
+    starts = np.random.default_rng(0).uniform(-4, 4, (20, n_tags))
+    best = [[minimize(benign_row, z, args=(f * critical,)).fun for z in starts] for f in (0.98, 1.02)]
+    silent = [f * critical * np.log1p(1e-7) for f in (0.98, 1.02)]
+    assert min(best[0]) >= silent[0] - 1e-5
+    assert min(best[1]) < silent[1] - 1e-5
+    assert expected_silence(literal(1.02 * critical, "zlpr", reduction), n_tags) < 0.01
+    require_safe(literal(0.98 * critical, "zlpr", reduction), n_tags)
+
+
 def test_safe_losses_expect_silence_on_benign_flows() -> None:
     """Below the critical lambda, and for well-posed forms, P0 on benign flows is 1."""
     assert expected_silence(literal(0.1), 9) == 1.0
@@ -60,11 +81,13 @@ def test_the_refusal_names_what_a_user_needs(lambda_: float) -> None:
     assert f"P0 = {expected_silence(literal(lambda_), 9):.3g}" in str(refused.value)
 
 
-def test_focal_is_refused_at_any_lambda_but_0() -> None:
-    """On focal no lambda above 0 is safe."""
+@pytest.mark.parametrize("base", ["focal", "asymmetric"])
+def test_bases_that_forgive_are_refused_at_any_lambda_but_0(base: str) -> None:
+    """On focal and asymmetric bases no lambda above 0 is safe."""
     with pytest.raises(UnsafeLoss, match="no lambda is safe"):
-        require_safe(literal(0.001, base="focal"), 9)
-    require_safe(literal(0.0, base="focal"), 9)
+        require_safe(literal(0.001, base), 9)
+    assert expected_silence(literal(0.05, base), 9) < 0.5
+    require_safe(literal(0.0, base), 9)
 
 
 def test_safe_and_overridden_losses_pass() -> None:

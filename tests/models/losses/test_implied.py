@@ -20,6 +20,8 @@ from tests.models.losses import loss_oracle
         (LossSettings(penalty="literal", lambda_=0.1), (1 - 0.9) / 2),
         (LossSettings(penalty="literal", lambda_=0.4, reduction="sum"), 0.3),
         (LossSettings(penalty="literal", lambda_=1.0), 0.0),
+        (LossSettings(penalty="hurdle"), 1 / 2),
+        (LossSettings("zlpr", "none"), 1 / 2),
     ],
 )
 def test_closed_forms_with_9_tags(settings: LossSettings, expected: float) -> None:
@@ -27,7 +29,7 @@ def test_closed_forms_with_9_tags(settings: LossSettings, expected: float) -> No
     assert implied_threshold(settings, 9) == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("base", ["bce", "focal"])
+@pytest.mark.parametrize("base", ["bce", "focal", "asymmetric", "zlpr"])
 @pytest.mark.parametrize("penalty", ["none", "bounded", "hit", "event", "event_nll"])
 def test_a_tag_that_likely_is_answered_with_one_half(penalty: Penalty, base: Base) -> None:
     """With one tag whose probability is the implied threshold, the optimal answer is 0.5."""

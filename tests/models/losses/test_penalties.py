@@ -23,7 +23,7 @@ def value_and_gradient(tags: npt.ArrayLike, logits: npt.ArrayLike, settings: Los
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
-@pytest.mark.parametrize("base", ["bce", "focal"])
+@pytest.mark.parametrize("base", ["bce", "focal", "asymmetric", "zlpr"])
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_values_equal_the_formulas(penalty: Penalty, base: str, reduction: str) -> None:
     """Every form equals its naive formula in float64."""
@@ -113,7 +113,7 @@ def test_lambda_0_is_the_base(penalty: Penalty) -> None:
 
 @pytest.mark.parametrize("size", [0.0, 30.0, 104.0, 1e4])
 @pytest.mark.parametrize("n_tags", [1, 200])
-@pytest.mark.parametrize("base", ["bce", "focal"])
+@pytest.mark.parametrize("base", ["bce", "focal", "asymmetric", "zlpr"])
 @pytest.mark.parametrize("penalty", PENALTIES)
 def test_float32_values_and_gradients_are_finite(penalty: Penalty, base: str, n_tags: int, size: float) -> None:
     """No logit up to 1e4, no number of tags up to 200, no row, benign, attacked or mixed, makes NaN or infinity."""

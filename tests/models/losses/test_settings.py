@@ -22,6 +22,10 @@ def test_default_is_bounded_with_lambda_3() -> None:
         ("lambda_", float("inf")),
         ("focal_gamma", -1.0),
         ("focal_alpha", 0.0),
+        ("positive_gamma", -1.0),
+        ("negative_gamma", -1.0),
+        ("margin", 1.0),
+        ("label_smoothing", 1.0),
         ("literal_eps", 0.0),
     ],
 )
