@@ -4,6 +4,7 @@
 
     DIRECTORY/network.keras     the network, normaliser inside; takes raw columns, NaN for null, answers logits
     DIRECTORY/detector.json     tags, columns, schema, thresholds, settings, validation figures
+    DIRECTORY/familiarity.npz   the shape of the flows it knows; absent for a network that only stands beside another
 
 Nothing in it is a pickle, and loading runs no code from it.
 """
@@ -16,6 +17,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from difflib import unified_diff
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,13 @@ import numpy.typing as npt
 from features.errors import ModelError, ModelMismatch
 from models import hurdle, losses, normaliser, pace  # noqa: F401 (importing them registers what a saved network names)
 from models.dataset import TagDataset
+from models.familiarity import Familiarity, inputs_of
 from models.metrics import Fired, fired_tags
 from models.occlusion import Reason, top_reasons
 from models.thresholds import Thresholds
 
 FORMAT_VERSION = 1
-NETWORK_FILE, CARD_FILE = "network.keras", "detector.json"
+NETWORK_FILE, CARD_FILE, FAMILIARITY_FILE = "network.keras", "detector.json", "familiarity.npz"
 BATCH_FLOWS = 8_192
 
 Matrix = npt.NDArray[np.float32]
@@ -76,6 +79,7 @@ class Detector:
 
     network: keras.Model
     card: DetectorCard
+    familiarity: Familiarity | None = None
 
     def score(self, features: Matrix, batch_flows: int = BATCH_FLOWS) -> Matrix:
         """Return scores in [0, 1], higher means more likely.
@@ -104,6 +108,24 @@ class Detector:
     def fired(self, scores: Matrix) -> Fired:
         """Return which tags fire at the detector's thresholds, shape (n_flows, n_tags)."""
         return fired_tags(scores, self.card.thresholds.values)
+
+    def far(self, features: Matrix) -> npt.NDArray[np.bool_]:
+        """Return which flows are unlike all that the detector learned from, shape (n_flows,); none where it never said.
+
+        Args:
+            features: Shape (n_flows, n_features), columns as ``card.feature_names``, NaN for null.
+
+        Raises:
+            ModelMismatch: The number of columns is not the detector's.
+        """
+        self._require_columns(features)
+        if self.familiarity is None or not len(features):
+            return np.zeros(len(features), np.bool_)
+        return self.familiarity.far(self._inputs.predict(features, batch_size=BATCH_FLOWS, verbose=0))
+
+    @cached_property
+    def _inputs(self) -> keras.Model:
+        return inputs_of(self.network)
 
     def reasons(self, features: Matrix, tags: Sequence[int], top: int = 3) -> tuple[tuple[Reason, ...], ...]:
         """Return, for each flow, the columns whose typical benign value would lower the score of its tag most.
@@ -150,7 +172,8 @@ class Detector:
             raise ModelMismatch("network and card differ in columns and tags", str(directory), str(named), str(shapes))
         if weights_digest(network) != weights:
             raise ModelError("the network is not the one the card was written for", str(directory), weights)
-        return cls(network, card)
+        known = directory / FAMILIARITY_FILE
+        return cls(network, card, Familiarity.load(known) if known.exists() else None)
 
     def save(self, directory: Path) -> Path:
         """Write the detector, replacing what was there; a crash leaves no half detector."""
@@ -160,6 +183,8 @@ class Detector:
         self.network.save(partial / NETWORK_FILE)
         plain = {"format": FORMAT_VERSION, "weights": weights_digest(self.network), **asdict(self.card)}
         (partial / CARD_FILE).write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        if self.familiarity:
+            self.familiarity.save(partial / FAMILIARITY_FILE)
         if directory.exists():
             shutil.rmtree(directory)
         partial.rename(directory)

@@ -19,6 +19,7 @@ from features.schema import FEATURE_NAMES, SCHEMA_VERSION, fingerprint
 from models.boosting import BoostedTags, fit_boosting
 from models.dataset import TagDataset, read_dataset
 from models.detector import Detector, DetectorCard, benign_medians
+from models.familiarity import measure_familiarity
 from models.losses import LossSettings
 from models.metrics import evaluate, false_alarm_rate, silent_rate
 from models.thresholds import Thresholds, ThresholdSettings, choose_thresholds
@@ -139,7 +140,8 @@ def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice:
     scores = Detector(trained.network, card).score(valid.features)
     cuts = choose_thresholds(valid.tags, scores, choice.cuts) if choice.cuts else _as_found(valid, scores, halves)
     figures = evaluate(valid.tags, scores, cuts.values, valid.tag_names).to_dict()
-    Detector(trained.network, replace(card, thresholds=cuts, validation=figures)).save(path)
+    known = measure_familiarity(trained.network, train, valid) if choice.cuts else None
+    Detector(trained.network, replace(card, thresholds=cuts, validation=figures), known).save(path)
 
 
 def _as_found(valid: TagDataset, scores: Matrix, cuts: Thresholds) -> Thresholds:

@@ -20,7 +20,7 @@ from models.occlusion import Reason
 from pipeline.progress import counted
 
 IDENTITY = tuple(column.name for column in COLUMNS if column.role == "identity")
-PARQUET, LINES, HIGHEST = "detections.parquet", "detections.ndjson", "highest.json"
+PARQUET, LINES, HIGHEST, LIMIT = "detections.parquet", "detections.ndjson", "highest.json", "applicability.json"
 BATCH_ROWS = 65_536
 DIGITS = 6
 
@@ -45,7 +45,8 @@ class DetectionWriter:
     """Scores batches of flows and writes those on which something fired as Parquet and as JSON lines.
 
     Attributes:
-        counts: flows, detections, quiet, and tag.NAME each; flows == detections + quiet.
+        counts: flows, detections, quiet, far, and tag.NAME each; flows == detections + quiet, and far are those flows
+            that are unlike all that the detector learned from.
         highest: The highest score of each tag so far; 0 without flows.
     """
 
@@ -53,7 +54,7 @@ class DetectionWriter:
         self._detector = detector
         self._table = table
         self._lines = lines
-        self.counts: Counter[str] = Counter(flows=0, detections=0, quiet=0)
+        self.counts: Counter[str] = Counter(flows=0, detections=0, quiet=0, far=0)
         self.highest = np.zeros(len(detector.card.tag_names))
 
     def score(self, batch: pa.RecordBatch) -> None:
@@ -64,6 +65,7 @@ class DetectionWriter:
         self.highest = np.maximum(self.highest, scores.max(axis=0, initial=0.0))
         chosen = np.flatnonzero(fired.any(axis=1))
         self.counts.update(flows=len(fired), detections=len(chosen), quiet=len(fired) - len(chosen))
+        self.counts["far"] += int(self._detector.far(features).sum())
         for tag, flows in zip(self._detector.card.tag_names, fired.sum(axis=0).tolist(), strict=True):
             self.counts[f"tag.{tag}"] += flows
         if len(chosen):
@@ -77,7 +79,8 @@ class DetectionWriter:
 def write_detections(table: Path, detector_folder: Path, folder: Path) -> Counter[str]:
     """Score a feature table into a new folder and return the counts.
 
-    The folder holds PARQUET, LINES, and HIGHEST: each tag's highest score and its threshold.
+    The folder holds PARQUET, LINES, HIGHEST: each tag's highest score and its threshold, and LIMIT: the share of far
+    flows up to which the thresholds hold, null for a detector that does not know.
 
     Raises:
         ModelMismatch: The detector was trained for another schema; nothing has been written.
@@ -96,6 +99,8 @@ def write_detections(table: Path, detector_folder: Path, folder: Path) -> Counte
     card = detector.card
     highest = dict(zip(card.tag_names, zip(writer.highest.tolist(), card.thresholds.values, strict=True), strict=True))
     (folder / HIGHEST).write_text(json.dumps(highest, indent=1) + "\n", "utf-8")
+    limit = detector.familiarity.limit if detector.familiarity else None
+    (folder / LIMIT).write_text(json.dumps({"limit": limit}) + "\n", "utf-8")
     return writer.counts
 
 

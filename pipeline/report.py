@@ -15,7 +15,7 @@ from pipeline.manifest import Built, Plan, StageResult, run_once, write_atomical
 from pipeline.report_text import as_text
 from pipeline.settings import Settings
 
-VERSION = 1
+VERSION = 2
 TALKERS = 5
 Plain = dict[str, Any]
 
@@ -78,6 +78,7 @@ def contents(name: str, findings: Findings) -> Plain:
         "flows": found["flows"],
         "detections": found["detections"],
         "quiet": found["quiet"],
+        "applicability": _applicability(findings.detections),
         "tags": {key.removeprefix("tag."): n for key, n in found.items() if key.startswith("tag.") and n},
         "talkers": _talkers(detections),
         "nothing_found": _nothing_found(findings),
@@ -91,6 +92,15 @@ def _packets(counts: Mapping[str, int]) -> Plain:
         return {}
     skipped = {key.removeprefix("skipped."): n for key, n in counts.items() if key.startswith("skipped.") and n}
     return {"read": counts["packets_read"], "in_flows": counts["packets_metered"], "skipped": skipped}
+
+
+def _applicability(scored: StageResult) -> Plain | None:
+    """Return how much of the traffic is unlike what the detector knows, and whether its thresholds hold here."""
+    limit = json.loads((scored.path / "applicability.json").read_text("utf-8"))["limit"]
+    if limit is None or not scored.counts["flows"]:
+        return None
+    share = scored.counts["far"] / scored.counts["flows"]
+    return {"far_flows": scored.counts["far"], "share": share, "limit": limit, "holds": share <= limit}
 
 
 def _talkers(detections: pa.Table) -> list[Plain]:

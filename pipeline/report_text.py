@@ -17,12 +17,25 @@ def _lines(report: Plain) -> Iterator[str]:
     found = f"{report['detections']:,} of {report['flows']:,} flows are detections"
     yield f"{report['name']}: {found} ({report['detector']})"
     yield from _packets(report["packets"])
+    yield from _applicability(report["applicability"])
     if report["nothing_found"]:
         yield f"Nothing was found: {report['nothing_found']}."
     else:
         yield from _what_and_who(report)
     if report["truth"]:
         yield from _truth(report["truth"])
+
+
+def _applicability(measured: Plain | None) -> Iterator[str]:
+    """Say whether the detector may be believed here; it is a statement about the traffic, not about attacks."""
+    if measured is None:
+        return
+    far = f"{measured['share']:.1%} of the flows are unlike what the detector learned from"
+    if measured["holds"]:
+        yield f"The detector knows this traffic: {far} (limit {measured['limit']:.0%})."
+        return
+    yield f"THE THRESHOLDS DO NOT HOLD HERE: {far} (limit {measured['limit']:.0%})."
+    yield "What fired below may be false, and silence proves nothing. Train on traffic of this network."
 
 
 def _what_and_who(report: Plain) -> Iterator[str]:

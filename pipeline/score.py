@@ -9,7 +9,7 @@ from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.progress import say
 from pipeline.settings import Settings
 
-VERSION = 1
+VERSION = 2
 
 
 def score(table: Path, detector: Path, settings: Settings) -> StageResult:
@@ -21,7 +21,7 @@ def score(table: Path, detector: Path, settings: Settings) -> StageResult:
         settings: Where to write.
 
     Returns:
-        Counts: flows, detections, quiet, and tag.NAME each; flows == detections + quiet.
+        Counts: flows, detections, quiet, far, and tag.NAME each; flows == detections + quiet.
 
     Raises:
         SchemaError: The table was made by another schema version.

@@ -79,13 +79,25 @@ def test_quiet_traffic_names_the_nearest_tag(world: World, findings: Findings, t
     detections = pq.read_table(findings.detections.path / "detections.parquet")
     pq.write_table(detections.slice(0, 0), quiet / "detections.parquet")
     (quiet / "highest.json").write_text(json.dumps({"dos": [0.1, 0.9], "beacon": [0.3, 0.35]}))
-    nothing = replace(
-        findings.detections, path=quiet, rows=0, counts={"flows": 9, "detections": 0, "quiet": 9}, digest=""
-    )
+    (quiet / "applicability.json").write_text(json.dumps({"limit": 0.2}))
+    counts = {"flows": 9, "detections": 0, "quiet": 9, "far": 3}
+    nothing = replace(findings.detections, path=quiet, rows=0, counts=counts, digest="")
     settings = world.settings.model_copy(update={"state": world.settings.state.model_copy(update={"folder": tmp_path})})
     content = read_report(report(replace(findings, detections=nothing), settings).path)
     assert content["nothing_found"] == "no flow reached a threshold; nearest came beacon: 0.3000 of 0.3500"
     assert content["truth"]
+    assert content["applicability"] == {"far_flows": 3, "share": 3 / 9, "limit": 0.2, "holds": False}
+    assert "THE THRESHOLDS DO NOT HOLD HERE: 33.3% of the flows" in as_text(content)
+
+
+def test_traffic_of_the_training_network_is_known(world: World, findings: Findings) -> None:
+    """A capture of the same network keeps within the limit, and the report says how far it is from it."""
+    content = read_report(report(findings, world.settings).path)
+    measured = content["applicability"]
+    assert measured["far_flows"] == findings.detections.counts["far"]
+    assert measured["share"] == measured["far_flows"] / content["flows"]
+    assert measured["holds"] == (measured["share"] <= measured["limit"])
+    assert f"{measured['share']:.1%} of the flows are unlike" in as_text(content)
 
 
 def test_a_table_without_a_past(world: World, findings: Findings, tmp_path: Path) -> None:
@@ -112,6 +124,7 @@ def test_unknown_figures_are_a_dash() -> None:
     tag = {"name": "dos", "positives": 0, "fired": 1, "precision": None, "recall": None}
     truth = {"detector": {**whole, "mean_average_precision": None, "exact_match": None, "tags": [tag]}}
     content = {"name": "x", "detector": "d", "packets": {}, "flows": 2, "detections": 1, "quiet": 1, "tags": {"dos": 1}}
+    content |= {"applicability": None}
     text = as_text({**content, "talkers": [], "nothing_found": None, "truth": truth})
     rows = {
         line.split("  ")[1]: line.split()[-1] for line in text.splitlines() if line.startswith("  ") and line.strip()

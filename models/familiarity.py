@@ -1,0 +1,144 @@
+"""Familiarity: how far flows lie from those a detector learned from, and whether its thresholds may be believed there.
+
+A detector is a statement about one kind of traffic. On another network its scores mean nothing: it floods or falls
+silent, and no threshold mends that. So each detector remembers the shape of its training flows, as its network sees
+them: probabilistic principal components of the normalised columns. A flow's distance is its Mahalanobis distance under
+them, divided by the square root of the number of inputs, about 1 for a training flow. Flows beyond what all but one in
+a hundred validation flows keep are far; where the share of far flows is beyond the limit, the thresholds do not hold.
+
+The limit comes from validation flows alone: a few times the largest share of far flows in any block of their time.
+
+Sources: Tipping and Bishop 1999 (probabilistic PCA); Lee et al. 2018 (Mahalanobis distance in a network's features for
+inputs it was not made for).
+"""
+
+import zipfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import keras
+import numpy as np
+import numpy.typing as npt
+
+from features.errors import ModelError
+from models.dataset import TagDataset
+
+Matrix = npt.NDArray[np.float32]
+Distances = npt.NDArray[np.float32]
+
+NORMALISER = "normaliser"
+BATCH_FLOWS = 8_192
+MOST_FLOWS = 50_000
+EXPLAINED = 0.98
+LEAST_SPREAD = 0.1
+LEAST_NOISE = 1e-3
+ARRAYS = ("centre", "spread", "plane", "deviations")
+FAR_SHARE = 0.01
+BLOCKS = 10
+LEAST_LIMIT, LIMIT_FACTOR, MOST_LIMIT = 0.1, 3.0, 0.5
+
+
+@dataclass(frozen=True)
+class Shape:
+    """The shape of a cloud of flows, as principal axes and what is left across them.
+
+    Attributes:
+        centre: Mean of each input of the network, shape (n_inputs,).
+        spread: Standard deviation of each, shape (n_inputs,).
+        plane: Principal axes of length 1, shape (n_inputs, n_axes).
+        deviations: Standard deviation along each axis, shape (n_axes,).
+        noise: Mean variance across the remaining axes.
+    """
+
+    centre: Matrix
+    spread: Matrix
+    plane: Matrix
+    deviations: Matrix
+    noise: float
+
+    def distances(self, inputs: Matrix) -> Distances:
+        """Return each flow's distance, 0 or more and about 1 for a flow of the cloud; inputs are normalised columns."""
+        centred = (inputs - self.centre) / self.spread
+        along = centred @ self.plane
+        across = np.square(centred).sum(axis=1) - np.square(along).sum(axis=1)
+        squares = np.square(along / self.deviations).sum(axis=1) + np.maximum(across, 0) / self.noise
+        return np.sqrt(squares / inputs.shape[1])
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """Which flows a detector knows.
+
+    Attributes:
+        shape: Of its training flows.
+        reach: Distance beyond which a flow is far.
+        limit: Share of far flows above which thresholds do not hold, in (0, 1).
+    """
+
+    shape: Shape
+    reach: float
+    limit: float
+
+    def far(self, inputs: Matrix) -> npt.NDArray[np.bool_]:
+        """Return which flows are far from all that the detector learned from, shape (n_flows,)."""
+        return self.shape.distances(inputs) > self.reach
+
+    def save(self, path: Path) -> None:
+        """Write it as plain arrays."""
+        np.savez(path, reach=self.reach, limit=self.limit, **asdict(self.shape))
+
+    @classmethod
+    def load(cls, path: Path) -> "Familiarity":
+        """Read what `save` wrote; no pickle is ever read.
+
+        Raises:
+            ModelError: The file is damaged or of other arrays.
+        """
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                centre, spread, plane, deviations = (
+                    saved[name] for name in ("centre", "spread", "plane", "deviations")
+                )
+                shape = Shape(centre, spread, plane, deviations, float(saved["noise"]))
+                return cls(shape, float(saved["reach"]), float(saved["limit"]))
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise ModelError(
+                "what the detector knows cannot be read", str(path), "arrays of flowtag", str(error), "flowtag train"
+            ) from error
+
+
+def inputs_of(network: keras.Model) -> keras.Model:
+    """Return the part of a network that turns raw columns into its inputs: the normaliser, null made numbers."""
+    return keras.Model(network.input, network.get_layer(NORMALISER).output)
+
+
+def measure_familiarity(network: keras.Model, train: TagDataset, valid: TagDataset) -> Familiarity:
+    """Measure which flows a network knows.
+
+    Args:
+        network: Trained; its normaliser is used.
+        train: What it learned from; about MOST_FLOWS of them, evenly spread, are looked at.
+        valid: Flows of another capture or time, in their order.
+    """
+    normalise = inputs_of(network)
+    step = max(1, len(train) // MOST_FLOWS)
+    shape = measure_shape(normalise.predict(train.features[::step], batch_size=BATCH_FLOWS, verbose=0))
+    distances = shape.distances(normalise.predict(valid.features, batch_size=BATCH_FLOWS, verbose=0))
+    reach = float(np.quantile(distances, 1 - FAR_SHARE))
+    shares = [float((block > reach).mean()) for block in np.array_split(distances, BLOCKS) if len(block)]
+    return Familiarity(shape, reach, min(max(LEAST_LIMIT, LIMIT_FACTOR * max(shares)), MOST_LIMIT))
+
+
+def measure_shape(inputs: Matrix) -> Shape:
+    """Return the principal axes that explain EXPLAINED of the variance of flows, shape (n_flows, n_inputs)."""
+    exact = inputs.astype(np.float64)
+    centre, spread = exact.mean(axis=0), exact.std(axis=0) + LEAST_SPREAD
+    centred = (exact - centre) / spread
+    variances, vectors = np.linalg.eigh(centred.T @ centred / len(centred))
+    variances, vectors = np.maximum(variances[::-1], 0), vectors[:, ::-1]
+    explained = np.cumsum(variances) / max(variances.sum(), LEAST_NOISE)
+    count = min(int((explained < EXPLAINED).sum()) + 1, len(variances))
+    noise = float(max(variances[count:].mean(), LEAST_NOISE)) if count < len(variances) else LEAST_NOISE
+    deviations = np.sqrt(variances[:count] + LEAST_NOISE)
+    as_kept = [part.astype(np.float32) for part in (centre, spread, vectors[:, :count], deviations)]
+    return Shape(as_kept[0], as_kept[1], as_kept[2], as_kept[3], noise)
