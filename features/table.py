@@ -1,8 +1,10 @@
 """Feature tables as Parquet files: written whole or not at all, and checked against the schema before they are read."""
 
+import json
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +12,10 @@ import pyarrow.parquet as pq
 
 from features.errors import SchemaError
 from features.schema import LABEL_NAMES, arrow_schema, difference
+
+SUFFIX = ".parquet"
+FINGERPRINT = b"flowtag.schema_fingerprint"
+PRESENT = "flowtag.columns_present"
 
 
 @contextmanager
@@ -33,13 +39,22 @@ def _flush_to_disk(path: Path) -> None:
         os.close(descriptor)
 
 
-def write_table(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema) -> int:
-    """Write batches of `schema` to `path` and return the number of rows; the file appears complete or not at all.
+@dataclass(frozen=True)
+class Written:
+    """A table as it was written: its rows, and the columns that hold at least one value, in schema order."""
 
-    Strings are dictionary-encoded, numbers are not; zstd level 1 is the fastest that is also small.
+    rows: int
+    columns_present: tuple[str, ...]
+
+
+def write_table(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema) -> Written:
+    """Write batches of `schema` to `path`; the file appears complete or not at all.
+
+    Strings are dictionary-encoded, numbers are not; zstd level 1 is the fastest that is also small. The columns that
+    hold a value are noted in the file's metadata, as a JSON list under PRESENT.
     """
     strings = [field.name for field in schema if not pa.types.is_floating(field.type)]
-    rows = 0
+    rows, empty = 0, set(schema.names)
     with (
         replacing(path) as temporary,
         pq.ParquetWriter(temporary, schema, compression="zstd", compression_level=1, use_dictionary=strings) as writer,
@@ -47,7 +62,28 @@ def write_table(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema
         for batch in batches:
             writer.write_batch(batch.cast(schema))
             rows += batch.num_rows
-    return rows
+            empty -= {name for name in empty if batch.column(name).null_count < batch.num_rows}
+        present = tuple(name for name in schema.names if name not in empty)
+        writer.add_key_value_metadata({PRESENT: json.dumps(present)})
+    return Written(rows, present)
+
+
+def columns_present(table: pq.ParquetFile) -> frozenset[str]:
+    """Return the columns of an open table that hold at least one value; all of them where the file does not say."""
+    note = (table.metadata.metadata or {}).get(PRESENT.encode())
+    return frozenset(json.loads(note) if note else table.schema_arrow.names)
+
+
+def is_feature_table(path: Path) -> bool:
+    """Tell whether a path is a feature table, of whatever version; a missing one is told by its name."""
+    if not path.exists():
+        return path.suffix == SUFFIX
+    if not path.is_file():
+        return False
+    try:
+        return FINGERPRINT in (pq.read_schema(path).metadata or {})
+    except (pa.ArrowInvalid, OSError):
+        return False
 
 
 def open_table(path: Path, labelled: bool = False) -> pq.ParquetFile:
@@ -68,14 +104,13 @@ def open_table(path: Path, labelled: bool = False) -> pq.ParquetFile:
 
 def _check(table: pq.ParquetFile, path: Path, labelled: bool) -> None:
     ours, theirs = (schema.metadata or {} for schema in (arrow_schema(), table.schema_arrow))
-    key = b"flowtag.schema_fingerprint"
     changed = difference(table.schema_arrow)
-    if changed or ours[key] != theirs.get(key):
+    if changed or ours[FINGERPRINT] != theirs.get(FINGERPRINT):
         raise SchemaError(
             "The feature table was made by another schema version",
             str(path),
-            f"fingerprint {ours[key].decode()}",
-            f"fingerprint {theirs.get(key, b'none').decode()}\n{changed or '  (same columns, other meanings)'}",
+            f"fingerprint {ours[FINGERPRINT].decode()}",
+            f"fingerprint {theirs.get(FINGERPRINT, b'none').decode()}\n{changed or '  (same columns, other meanings)'}",
             "flowtag ingest the capture again",
         )
     missing = set(LABEL_NAMES) - set(table.schema_arrow.names)

@@ -1,13 +1,14 @@
-"""The jobs: which stage runs when, recorded by Prefect. Sources are captures, with rules beside them, or tables."""
+"""The jobs: which stage runs when, recorded by Prefect. Sources are traffic, with rules beside it, or tables."""
 
 from pathlib import Path
 
 from prefect import flow
 
+from features.table import is_feature_table
 from flows.tasks import (
     evaluate_table,
     fetch_champion,
-    ingest_capture,
+    ingest_traffic,
     label_table,
     register_detector,
     score_table,
@@ -19,13 +20,13 @@ from pipeline.manifest import StageResult, known
 from pipeline.registered import Registered
 from pipeline.report import Findings
 from pipeline.settings import Settings
-from pipeline.sources import DemoCaptures, is_table, rules_beside
+from pipeline.sources import DemoCaptures, rules_beside
 from pipeline.train import Tables
 
 
 @flow(name="ingest", flow_run_name="ingest {sources[0].name}")
 def ingest(sources: list[Path], settings: Settings) -> list[StageResult]:
-    """Make a feature table of each capture, and a labelled one where rules lie beside it."""
+    """Make a feature table of each source, and a labelled one where rules lie beside it."""
     made = [table for source in sources for table in _tables(source, settings)]
     show_counts(made)
     return made
@@ -43,9 +44,9 @@ def train(train_on: list[Path], valid_on: list[Path], settings: Settings) -> Reg
 
 @flow(name="score", flow_run_name="score {source.name}")
 def score(source: Path, rules: Path | None, settings: Settings) -> StageResult:
-    """Score a capture or a feature table with the champion, and report; with rules, against the truth."""
+    """Score traffic or a feature table with the champion, and report; with rules, against the truth."""
     detector = fetch_champion(settings)
-    flows = known(source) if is_table(source) else ingest_capture(source, settings)
+    flows = known(source) if is_feature_table(source) else ingest_traffic(source, settings)
     labelled = label_table(flows.path, rules, settings) if rules else None
     detections = score_table(flows.path, detector.folder, settings)
     truth = evaluate_table(labelled.path, detector.folder, settings) if labelled else None
@@ -61,9 +62,9 @@ def demo(captures: DemoCaptures, settings: Settings) -> StageResult:
 
 
 def _tables(source: Path, settings: Settings) -> list[StageResult]:
-    """Return what a source becomes: a table stays; a capture is ingested, and labelled where rules lie beside it."""
-    if is_table(source):
+    """Return what a source becomes: a table stays; traffic is ingested, and labelled where rules lie beside it."""
+    if is_feature_table(source):
         return [known(source)]
-    table = ingest_capture(source, settings)
+    table = ingest_traffic(source, settings)
     rules = rules_beside(source)
     return [table, label_table(table.path, rules, settings)] if rules else [table]

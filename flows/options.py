@@ -18,8 +18,9 @@ Overrides = Annotated[list[str] | None, typer.Option("--set", metavar="SECTION.K
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Let Prefect, MLflow and TensorFlow talk.")]
 Captures = Annotated[Path, typer.Option("--captures", metavar="DIR", help="Folder of the three demo captures.")]
-Sources = Annotated[list[Path], typer.Argument(metavar="CAPTURE...", help="Captures, or folders of captures.")]
-TrainOn = Annotated[list[Path], typer.Option("--train", help="Capture with rules beside it, or labelled table.")]
+SOURCE = "A capture or flow records, told by content; a folder or quoted pattern of them, taken as one; - for a pipe."
+Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE...", help=SOURCE)]
+TrainOn = Annotated[list[Path], typer.Option("--train", help="Traffic with rules beside it, or labelled table.")]
 ValidOn = Annotated[list[Path], typer.Option("--valid", help="Another one, to choose thresholds on.")]
 Rules = Annotated[Path | None, typer.Option("--rules", help="Truth to compare with [NAME.rules.csv beside it].")]
 

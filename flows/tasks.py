@@ -30,12 +30,12 @@ def may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), ServiceError)
 
 
-@task(task_run_name="ingest {capture.name}", cache_policy=NO_CACHE)
-def ingest_capture(capture: Path, settings: Settings) -> StageResult:
-    """Meter one capture, or a folder of captures as one."""
+@task(task_run_name="ingest {source.name}", cache_policy=NO_CACHE)
+def ingest_traffic(source: Path, settings: Settings) -> StageResult:
+    """Meter a capture or read flow records; a folder or a pattern is taken as one."""
     from pipeline.ingest import ingest
 
-    return ingest(capture, settings)
+    return ingest(source, settings)
 
 
 @task(task_run_name="label {table.stem}", cache_policy=NO_CACHE)

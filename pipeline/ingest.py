@@ -1,86 +1,106 @@
-"""Stage: captures to a feature table."""
+"""Stage: captures or flow records to a feature table."""
 
-import re
+import csv
+import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from features.captures.capture import open_capture
+from features.content import Kind
 from features.errors import InputError
 from features.extract import extract
 from features.metering.meter import MeterSettings
+from features.records.extraction import extract_records
+from features.records.rejects import Reject
 from features.schema import arrow_schema, fingerprint
-from features.table import write_table
-from pipeline.manifest import Built, Plan, StageResult, digest, run_once
+from features.table import Written, write_table
+from pipeline.manifest import Built, Plan, StageResult, digest, run_once, write_atomically
 from pipeline.progress import counted, say
 from pipeline.settings import Settings
+from pipeline.traffic import NAMED, Traffic, look_at, record_settings
 
-VERSION = 1
-CAPTURE_NAME = re.compile(r"(?P<stem>.+?)\.(pcap|pcapng|cap|dmp)\d*(\.(gz|zst|lz4|xz|bz2))?", re.IGNORECASE)
+VERSION = 2
+REJECTS_SUFFIX = ".rejects.csv"
 
 
 def ingest(path: Path, settings: Settings) -> StageResult:
-    """Meter a capture, or a folder of captures taken as one in the order of their names, into a feature table.
+    """Make a feature table of a capture or of flow records; a folder or a pattern is taken as one.
+
+    Returns:
+        Counts: of captures those of `features.extract.Extraction`, of flow records those of
+        `features.records.extraction.RecordExtraction`. Malformed rows lie beside the table, in NAME.rejects.csv.
 
     Raises:
-        InputError: The path is missing, a folder without captures, or no capture.
+        InputError: The path is missing, holds nothing that is known, or files of several kinds.
     """
-    captures = captures_in(path)
-    meter = MeterSettings(**settings.meter.model_dump())
-    plan = Plan(
-        "ingest",
-        VERSION,
-        settings.state.root / "features" / f"{table_name(path)}.parquet",
-        {f"{number}: {capture.name}": digest(capture) for number, capture in enumerate(captures)},
-        {"meter": asdict(meter), "schema": fingerprint()},
-    )
-    return run_once(plan, lambda artifact: _extracted(captures, meter, artifact))
-
-
-def captures_in(path: Path) -> list[Path]:
-    """Return the capture itself, or those of a folder in natural order of name; every one can be opened.
-
-    Raises:
-        InputError: There is none, or one is no capture.
-    """
-    found = sorted(filter(_named_like_a_capture, path.iterdir()), key=_natural) if path.is_dir() else [path]
-    if not found:
-        raise InputError("a folder without captures", str(path), "files named *.pcap, *.pcap.gz, *.pcap.zst and so on")
-    for capture in found:
-        open_capture(capture).close()
-    return found
-
-
-def table_name(path: Path) -> str:
-    """Return what a capture's tables are called: demo-train for captures/demo-train.pcap.zst."""
-    named = CAPTURE_NAME.fullmatch(path.name)
-    return named["stem"] if named else path.stem or "capture"
+    traffic = look_at(path, settings)
+    if traffic.kind is Kind.TABLE:
+        raise InputError("a feature table already", str(path), "a capture or flow records", next_step="flowtag score")
+    if traffic.left_out:
+        names = ", ".join(file.name for file in traffic.left_out[:NAMED])
+        say(f"{traffic.name}: {len(traffic.left_out)} files are no traffic and left out, such as {names}")
+    return run_once(_plan(traffic, settings), lambda artifact: _extracted(traffic, settings, artifact))
 
 
 def silence_explained(counts: Mapping[str, int]) -> str:
-    """Return why a table has no rows: what became of the packets that were read."""
-    read = counts.get("packets_read", 0)
+    """Return why a table has no rows: what became of the packets or records that were read."""
+    kind, prefix, none = ("rows", "rejected.", "a flow") if "rows_read" in counts else ("packets", "skipped.", "IP")
+    read = counts.get(f"{kind}_read", 0)
     if not read:
-        return "the capture holds no packets"
-    skipped = ((name.removeprefix("skipped."), n) for name, n in counts.items() if name.startswith("skipped.") and n)
-    return f"none of {read:,} packets is IP: " + ", ".join(f"{n:,} {name}" for name, n in skipped)
+        return f"the {'file' if kind == 'rows' else 'capture'} holds no {kind}"
+    skipped = ((name.removeprefix(prefix), n) for name, n in counts.items() if name.startswith(prefix) and n)
+    return f"none of {read:,} {kind} is {none}: " + ", ".join(f"{n:,} {name}" for name, n in skipped)
 
 
-def _extracted(captures: Sequence[Path], meter: MeterSettings, artifact: Path) -> Built:
-    name = table_name(captures[0])
-    extraction = extract(captures, meter)
-    rows = write_table(counted(extraction, f"metering {name}"), artifact, arrow_schema())
-    say(f"{name}: {extraction.counts['packets_read']:,} packets became {rows:,} flows")
-    if not rows:
-        say(f"{name}: no flows, because {silence_explained(extraction.counts)}")
-    return Built(rows, extraction.counts)
+def _plan(traffic: Traffic, settings: Settings) -> Plan:
+    inputs = {f"{number}: {file.name}": digest(file) for number, file in enumerate(traffic.files)}
+    chosen = {"meter": asdict(_meter(settings))}
+    if traffic.kind is Kind.RECORDS:
+        chosen = {"records": settings.records.model_dump(mode="json")}
+        if settings.records.mapping:
+            inputs["mapping"] = digest(settings.records.mapping)
+    artifact = settings.state.root / "features" / f"{traffic.name}.parquet"
+    return Plan("ingest", VERSION, artifact, inputs, {**chosen, "schema": fingerprint()})
 
 
-def _named_like_a_capture(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and CAPTURE_NAME.fullmatch(path.name) is not None
+def _meter(settings: Settings) -> MeterSettings:
+    return MeterSettings(**settings.meter.model_dump())
 
 
-def _natural(path: Path) -> list[tuple[int, str]]:
-    """Sort key in which capture.pcap2 comes before capture.pcap10."""
-    parts = re.findall(r"\d+|\D+", path.name)
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
+def _extracted(traffic: Traffic, settings: Settings, artifact: Path) -> Built:
+    make = _of_records if traffic.kind is Kind.RECORDS else _of_captures
+    written, counts = make(traffic, settings, artifact)
+    if not written.rows:
+        say(f"{traffic.name}: no flows, because {silence_explained(counts)}")
+    return Built(written.rows, counts, written.columns_present)
+
+
+def _of_captures(traffic: Traffic, settings: Settings, artifact: Path) -> tuple[Written, dict[str, int]]:
+    extraction = extract(traffic.files, _meter(settings))
+    written = write_table(counted(extraction, f"metering {traffic.name}"), artifact, arrow_schema())
+    say(f"{traffic.name}: {extraction.counts['packets_read']:,} packets became {written.rows:,} flows")
+    return written, extraction.counts
+
+
+def _of_records(traffic: Traffic, settings: Settings, artifact: Path) -> tuple[Written, dict[str, int]]:
+    extraction = extract_records(traffic.files, record_settings(settings))
+    written = write_table(counted(extraction, f"reading {traffic.name}"), artifact, arrow_schema())
+    say(
+        f"{traffic.name}: {extraction.counts['rows_read']:,} rows became {written.rows:,} flows, "
+        f"with values in {extraction.counts['columns_present']} of {len(arrow_schema())} columns"
+    )
+    _write_rejects(extraction.rejects, settings.state.root / "features" / f"{traffic.name}{REJECTS_SUFFIX}")
+    return written, extraction.counts
+
+
+def _write_rejects(rejects: Sequence[Reject], path: Path) -> None:
+    """Write malformed rows by file and line, or take away those of an earlier run where there are none."""
+    if not rejects:
+        path.unlink(missing_ok=True)
+        return
+    text = io.StringIO()
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(("file", "line", "reason"))
+    table.writerows((reject.path, reject.line, reject.reason) for reject in rejects)
+    write_atomically(path, text.getvalue())
+    say(f"{path.name}: {len(rejects):,} malformed rows, with file, line and reason")

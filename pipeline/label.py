@@ -44,13 +44,13 @@ def _labelled(table: Path, rules: Path, vocabulary: Vocabulary, artifact: Path) 
     labeller = Labeller(read, vocabulary)
     with open_table(table) as source:
         batches = counted(labeller.label(source.iter_batches()), f"labelling {table.stem}")
-        rows = write_table(batches, artifact, labelled_schema())
+        written = write_table(batches, artifact, labelled_schema())
     if unmatched := labeller.unmatched():
         named = ", ".join(f"{rule.name} (line {rule.line})" for rule in unmatched[:NAMED])
         say(f"{table.stem}: {len(unmatched)} rules match no flow, such as {named}")
-    counts = _counts(read, labeller, rows)
-    say(f"{table.stem}: {counts['attack']:,} of {rows:,} flows carry tags, by {counts['rules']} rules")
-    return Built(rows, counts)
+    counts = _counts(read, labeller, written.rows)
+    say(f"{table.stem}: {counts['attack']:,} of {written.rows:,} flows carry tags, by {counts['rules']} rules")
+    return Built(written.rows, counts, written.columns_present)
 
 
 def _counts(rules: Sequence[Rule], labeller: Labeller, rows: int) -> dict[str, int]:

@@ -34,6 +34,7 @@ class StageResult:
         counts: Named counts; rows in = rows out + named drops.
         digest: SHA-256 of the artifact's content, hexadecimal.
         reused: True when it was found finished and intact.
+        columns_present: Of a table, the columns that hold at least one value; empty where nobody noted them.
     """
 
     path: Path
@@ -41,10 +42,12 @@ class StageResult:
     counts: Mapping[str, int]
     digest: str
     reused: bool
+    columns_present: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {**asdict(self), "path": str(self.path), "counts": dict(self.counts)}
+        plain = {**asdict(self), "path": str(self.path), "counts": dict(self.counts)}
+        return {**plain, "columns_present": list(self.columns_present)}
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ class Built:
 
     rows: int
     counts: Mapping[str, int]
+    columns_present: tuple[str, ...] = ()
 
 
 Builder = Callable[[Path], Built]
@@ -104,7 +108,7 @@ def finished(plan: Plan) -> StageResult | None:
     record = _read_manifest(plan.artifact)
     if record.get("key") != plan.key or not plan.artifact.exists() or digest(plan.artifact) != record["digest"]:
         return None
-    return StageResult(plan.artifact, record["rows"], record["counts"], record["digest"], reused=True)
+    return _recorded(plan.artifact, record)
 
 
 def known(artifact: Path) -> StageResult:
@@ -112,7 +116,7 @@ def known(artifact: Path) -> StageResult:
     record, content = _read_manifest(artifact), digest(artifact)
     if record.get("digest") != content:
         return StageResult(artifact, 0, {}, content, reused=True)
-    return StageResult(artifact, record["rows"], record["counts"], content, reused=True)
+    return _recorded(artifact, record)
 
 
 def digest(path: Path) -> str:
@@ -150,11 +154,18 @@ def _build(plan: Plan, build: Builder) -> StageResult:
         _put_in_place(temporary, plan.artifact)
     finally:
         _remove(temporary)
-    result = StageResult(plan.artifact, built.rows, dict(built.counts), content, reused=False)
+    present = tuple(built.columns_present)
+    result = StageResult(plan.artifact, built.rows, dict(built.counts), content, reused=False, columns_present=present)
     record = {"key": plan.key, "stage": plan.stage, "version": plan.version, "inputs": dict(plan.inputs)}
     record |= {"settings": dict(plan.settings), "rows": result.rows, "counts": result.counts, "digest": content}
+    record |= {"columns_present": list(present)} if present else {}
     write_atomically(_manifest_path(plan.artifact), json.dumps(record, indent=2, default=str) + "\n")
     return result
+
+
+def _recorded(artifact: Path, record: Mapping[str, Any]) -> StageResult:
+    present = tuple(record.get("columns_present", ()))
+    return StageResult(artifact, record["rows"], record["counts"], record["digest"], True, present)
 
 
 def _read_manifest(artifact: Path) -> dict[str, Any]:

@@ -10,10 +10,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from pipeline.ingest import silence_explained, table_name
+from pipeline.ingest import silence_explained
 from pipeline.manifest import Built, Plan, StageResult, run_once, write_atomically
 from pipeline.report_text import as_text
 from pipeline.settings import Settings
+from pipeline.traffic import table_name
 
 VERSION = 2
 TALKERS = 5

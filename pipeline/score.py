@@ -4,10 +4,10 @@ from pathlib import Path
 
 from features.schema import fingerprint
 from features.table import open_table
-from pipeline.ingest import table_name
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.progress import say
 from pipeline.settings import Settings
+from pipeline.traffic import table_name
 
 VERSION = 2
 

@@ -75,6 +75,16 @@ class MeterSection(Section):
         return self
 
 
+class RecordsSection(Section):
+    """How flow records of other tools are read (becomes features.records.settings.RecordSettings)."""
+
+    max_reject_share: Portion = setting(0.05, "share of malformed rows above which a file is refused", "share")
+    time_zone: str = setting("UTC", "zone of times that name none, such as Europe/Prague")
+    mapping: Path | None = setting(None, "mapping file for a source of your own (docs/flow-records.md)")
+    run_rows: PositiveInt = setting(500_000, "rows sorted in memory at once", "rows")
+    rejects_kept: PositiveInt = setting(1000, "malformed rows kept with line and reason; all are counted", "rows")
+
+
 class NetworkSection(Section):
     """The network's shape (becomes models.network.NetworkSettings)."""
 
@@ -173,6 +183,7 @@ class Settings(Section):
 
     state: StateSection = StateSection()
     meter: MeterSection = MeterSection()
+    records: RecordsSection = RecordsSection()
     network: NetworkSection = NetworkSection()
     loss: LossSection = LossSection()
     training: TrainingSection = TrainingSection()

@@ -1,17 +1,18 @@
-"""What a user names: captures, folders of captures, feature tables, rules; looked at before anything is started."""
+"""What a user names: traffic, feature tables, rules; looked at before anything is started."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import InputError, LabelError
 from features.labels.rules import read_rules
 from features.labels.vocabulary import read_vocabulary
-from features.table import open_table
-from pipeline.ingest import CAPTURE_NAME, captures_in, table_name
+from features.table import is_feature_table, open_table
+from pipeline.settings import Settings
+from pipeline.traffic import CAPTURE_NAME, look_at, table_name
 
 DEMO_NAMES = ("demo-train", "demo-valid", "demo-score")
 RULES_SUFFIX = ".rules.csv"
-TABLE_SUFFIX = ".parquet"
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class DemoCaptures:
     score: Path
 
 
-def demo_captures(folder: Path) -> DemoCaptures:
+def demo_captures(folder: Path, settings: Settings) -> DemoCaptures:
     """Return the demo's captures in a folder.
 
     Raises:
@@ -31,25 +32,39 @@ def demo_captures(folder: Path) -> DemoCaptures:
     """
     found = [_named(folder, name) for name in DEMO_NAMES]
     for capture in found:
-        check_labelled(capture)
+        check_labelled(capture, settings)
     return DemoCaptures(*found)
 
 
-def is_table(source: Path) -> bool:
-    """Return True for a feature table, False for a capture or a folder of captures."""
-    return source.suffix == TABLE_SUFFIX
-
-
-def check(source: Path) -> None:
+def check(source: Path, settings: Settings) -> None:
     """Open what was named, so that a wrong path ends here.
 
     Raises:
-        InputError: It is missing, no capture, a folder without captures, no feature table or one of another schema.
+        InputError: It is missing or nothing that is known, a set of several kinds, or a table of another schema.
     """
-    if is_table(source):
+    if is_feature_table(source):
         open_table(source).close()
     else:
-        captures_in(source)
+        look_at(source, settings)
+
+
+def check_apart(sources: Sequence[Path]) -> None:
+    """Refuse sources whose tables would be called the same.
+
+    Raises:
+        InputError: Two of them are, and are not the same.
+    """
+    named: dict[str, Path] = {}
+    for source in sources:
+        other = named.setdefault(table_name(source), source)
+        if other != source and not (is_feature_table(source) and is_feature_table(other)):
+            raise InputError(
+                "two sources whose tables would be called the same",
+                f"{other} and {source}",
+                "different names",
+                table_name(source),
+                "rename one of them, or name its folder instead",
+            )
 
 
 def check_rules(rules: Path) -> None:
@@ -61,26 +76,26 @@ def check_rules(rules: Path) -> None:
     read_rules(rules, read_vocabulary())
 
 
-def check_labelled(source: Path) -> None:
-    """Open a labelled table, or a capture and the rules beside it.
+def check_labelled(source: Path, settings: Settings) -> None:
+    """Open a labelled table, or traffic and the rules beside it.
 
     Raises:
         InputError: As for `check`, or there are no labels and no rules.
     """
-    if is_table(source):
+    if is_feature_table(source):
         open_table(source, labelled=True).close()
         return
-    check(source)
+    check(source, settings)
     rules = rules_beside(source)
     if rules is None:
         expected = f"{table_name(source)}{RULES_SUFFIX} beside it"
-        raise LabelError("a capture without rules", str(source), expected, next_step="flowtag label TABLE RULES")
+        raise LabelError("traffic without rules", str(source), expected, next_step="flowtag label TABLE RULES")
     check_rules(rules)
 
 
-def rules_beside(capture: Path) -> Path | None:
-    """Return NAME.rules.csv next to a capture NAME.pcap*, or None where there is none."""
-    rules = capture.with_name(table_name(capture) + RULES_SUFFIX)
+def rules_beside(source: Path) -> Path | None:
+    """Return NAME.rules.csv next to traffic NAME.pcap*, NAME.log* and so on, or None where there is none."""
+    rules = source.absolute().with_name(table_name(source) + RULES_SUFFIX)
     return rules if rules.is_file() else None
 
 

@@ -119,3 +119,13 @@ def open_capture(path: Path, block_bytes: int = BLOCK_BYTES) -> Capture:
     except CaptureError:
         stream.close()
         raise
+
+
+def first_packet_ns(path: Path) -> int | None:
+    """Return the time of a capture's first packet, None where it has none.
+
+    Raises:
+        CaptureError: As of open_capture, or the first record is damaged.
+    """
+    with open_capture(path) as capture:
+        return next((int(frames.rows["time_ns"][0]) for frames in capture), None)

@@ -14,6 +14,7 @@ from features.errors import CaptureError
 from features.kernel_types import Int
 
 FILE_HEADER_BYTES = 24
+NOT_A_CAPTURE = "the file is not a capture"
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
 BYTE_ORDER_MAGICS = (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a")  # from the ninth byte
 MAGICS = {  # first four bytes: (little-endian, nanoseconds in one unit of the record's fraction, record header bytes)
@@ -122,7 +123,7 @@ def format_of(header: bytes, where: str) -> CaptureFormat:
     is_pcapng = header.startswith(PCAPNG_MAGIC) and header[8:12] in BYTE_ORDER_MAGICS
     if not is_pcapng and header[:4] not in MAGICS:
         expected = "a pcap or pcapng file, plain or compressed with gzip, zstd, lz4 or xz"
-        raise CaptureError("the file is not a capture", where, expected, _described(header))
+        raise CaptureError(NOT_A_CAPTURE, where, expected, _described(header))
     if len(header) < FILE_HEADER_BYTES:
         raise CaptureError(
             "the capture ends inside its file header", where, "at least 24 bytes", f"{len(header)} bytes"

@@ -24,7 +24,7 @@ def demo(
     from pipeline.sources import demo_captures
     from pipeline.train import modules_needed
 
-    chosen = demo_captures(captures)
+    chosen = demo_captures(captures, settings)
     with recorded(settings, modules_needed(settings)):
         from flows import jobs
 

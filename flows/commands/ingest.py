@@ -12,15 +12,18 @@ def ingest(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make a feature table of each capture, and a labelled one where NAME.rules.csv lies beside it."""
+    """Make a feature table of each source, and a labelled one where NAME.rules.csv lies beside it."""
     settings = settings_of(state, config, overrides, verbose)
     from flows.session import recorded
-    from pipeline.sources import check
+    from pipeline.received import received
+    from pipeline.sources import check, check_apart
 
-    for source in sources:
-        check(source)
-    with recorded(settings):
-        from flows import jobs
+    with received(sources, settings) as named:
+        check_apart(named)
+        for source in named:
+            check(source, settings)
+        with recorded(settings):
+            from flows import jobs
 
-        made = jobs.ingest(sources, settings)
+            made = jobs.ingest(named, settings)
     print_results(made, as_json)

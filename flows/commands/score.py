@@ -6,11 +6,11 @@ from typing import Annotated
 
 import typer
 
-from flows.options import ConfigFile, Json, Overrides, Rules, State, Verbose, print_report, settings_of
+from flows.options import SOURCE, ConfigFile, Json, Overrides, Rules, State, Verbose, print_report, settings_of
 
 
 def score(
-    source: Annotated[Path, typer.Argument(help="A capture, a folder of captures, or a feature table.")],
+    source: Annotated[Path, typer.Argument(help=f"{SOURCE} Or a feature table.")],
     rules: Rules = None,
     state: State = None,
     config: ConfigFile = None,
@@ -21,17 +21,19 @@ def score(
     """Score traffic with the detector in use, and report what was found."""
     settings = settings_of(state, config, overrides, verbose)
     from flows.session import recorded
+    from pipeline.received import received
     from pipeline.registered import require_registry
     from pipeline.score import modules_needed
     from pipeline.sources import check, check_rules, rules_beside
 
-    check(source)
-    truth = rules or rules_beside(source)
-    if truth:
-        check_rules(truth)
-    require_registry(settings)
-    with recorded(settings, modules_needed(source, settings)):
-        from flows import jobs
+    with received([source], settings) as (named,):
+        check(named, settings)
+        truth = rules or rules_beside(named)
+        if truth:
+            check_rules(truth)
+        require_registry(settings)
+        with recorded(settings, modules_needed(named, settings)):
+            from flows import jobs
 
-        written = jobs.score(source, truth, settings)
+            written = jobs.score(named, truth, settings)
     print_report(written, as_json)

@@ -22,11 +22,12 @@ def train(
     """Train a detector, register it, and put it in use if it is fit for it; exit 5 if it is not."""
     settings = settings_of(state, config, overrides, verbose)
     from flows.session import recorded
-    from pipeline.sources import check_labelled
+    from pipeline.sources import check_apart, check_labelled
     from pipeline.train import modules_needed
 
+    check_apart([*train_on, *valid_on])
     for source in (*train_on, *valid_on):
-        check_labelled(source)
+        check_labelled(source, settings)
     with recorded(settings, modules_needed(settings)):
         from flows import jobs
 

@@ -9,7 +9,7 @@ import pytest
 
 from features.errors import SchemaError
 from features.schema import arrow_schema, labelled_schema
-from features.table import open_table, write_table
+from features.table import Written, open_table, write_table
 
 
 def empty_batch(schema: pa.Schema) -> pa.RecordBatch:
@@ -19,7 +19,7 @@ def empty_batch(schema: pa.Schema) -> pa.RecordBatch:
 def test_an_empty_table_keeps_its_types(tmp_path: Path) -> None:
     """A capture without flows gives a typed table of no rows that can be read back."""
     path = tmp_path / "new" / "a.parquet"
-    assert write_table([], path, arrow_schema()) == 0
+    assert write_table([], path, arrow_schema()) == Written(0, ())
     table = open_table(path)
     assert table.schema_arrow.equals(arrow_schema())
     assert table.metadata.num_rows == 0

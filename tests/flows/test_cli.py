@@ -88,7 +88,7 @@ def no_champion(small: Path, _work: Path) -> list[str | Path]:
 
 
 def other_schema(_small: Path, work: Path) -> list[str | Path]:
-    first = pa.schema([arrow_schema().field(0)])
+    first = pa.schema([arrow_schema().field(0)], arrow_schema().metadata)
     pq.write_table(pa.Table.from_pydict({first.names[0]: ["x"]}, first), work / "old.parquet")
     return ["score", work / "old.parquet"]
 

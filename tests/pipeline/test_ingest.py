@@ -8,13 +8,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from features.errors import CaptureError, InputError
+from features.errors import CaptureError, InputError, RecordError
 from features.schema import arrow_schema
-from features.table import open_table
-from pipeline.ingest import captures_in, ingest, silence_explained, table_name
-from pipeline.settings import MeterSection, Settings
+from features.table import columns_present, open_table
+from pipeline.ingest import ingest, silence_explained
+from pipeline.settings import MeterSection, RecordsSection, Settings
+from pipeline.traffic import look_at
 from tests.pipeline.conftest import World
 from tests.pipeline.small_captures import ARP_REQUEST, HEADER, records, write_capture
+from tests.pipeline.zeek_logs import zeek_log
 
 
 def test_packets_are_conserved(world: World) -> None:
@@ -51,8 +53,8 @@ def test_other_settings_make_another_table(small: Path, settings: Settings) -> N
     assert second.rows > first.rows
 
 
-def test_a_folder_is_one_capture_in_order_of_names(small: Path, tmp_path: Path, settings: Settings) -> None:
-    """A capture cut into files gives the same flows as the whole; file 10 comes after file 9."""
+def test_a_folder_is_one_capture(small: Path, tmp_path: Path, settings: Settings) -> None:
+    """A capture cut into files gives the same flows as the whole, and what is no capture is left out."""
     raw = (small / "demo-score.pcap").read_bytes()
     starts = [start for start, _ in records(raw)]
     folder = tmp_path / "rotated"
@@ -60,7 +62,7 @@ def test_a_folder_is_one_capture_in_order_of_names(small: Path, tmp_path: Path, 
     for number, (start, end) in enumerate(pairwise([*starts[::3000], len(raw)])):
         (folder / f"part.pcap{number}").write_bytes(HEADER + raw[start:end])
     (folder / "notes.txt").write_text("no capture")
-    assert len(captures_in(folder)) > 10
+    assert len(look_at(folder, settings).files) > 10
     whole, cut = ingest(small / "demo-score.pcap", settings), ingest(folder, settings)
     ids = [sorted(pc.unique(pq.read_table(one.path)["community_id"]).to_pylist()) for one in (whole, cut)]
     assert (cut.rows, ids[1]) == (whole.rows, ids[0])
@@ -91,7 +93,7 @@ def test_wrong_files_leave_everything_as_it_was(
     path = tmp_path / "wrong.pcap"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(CaptureError, match=word):
+    with pytest.raises(InputError, match=word):
         ingest(path, settings)
     assert not settings.state.root.exists()
 
@@ -110,23 +112,61 @@ def test_a_damaged_capture_leaves_the_earlier_table(small: Path, tmp_path: Path,
     assert ingest(path, settings) == replace(first, reused=True)
 
 
-def test_a_folder_without_captures(tmp_path: Path) -> None:
-    """A folder in which nothing is named like a capture is an input error."""
-    (tmp_path / "notes.txt").write_text("")
-    with pytest.raises(InputError, match="without captures"):
-        captures_in(tmp_path)
+def test_flow_records_become_a_feature_table(tmp_path: Path, settings: Settings) -> None:
+    """Rows read are rows out and rejected; result, manifest and Parquet say which columns hold values."""
+    log = tmp_path / "monday.log"
+    log.write_text(zeek_log(100) + "half a line\n")
+    result = ingest(log, settings)
+    assert result.path == settings.state.root / "features" / "monday.parquet"
+    counts = result.counts
+    assert (counts["rows_read"], counts["rows_out"], counts["rejected.number_of_cells"]) == (101, 100, 1)
+    assert {"src_ip", "fwd_bytes", "src_flows_60s"} <= set(result.columns_present)
+    assert "first_payload_01" not in result.columns_present
+    with open_table(result.path) as table:
+        assert columns_present(table) == set(result.columns_present)
+    rejects = result.path.with_name("monday.rejects.csv").read_text().splitlines()
+    assert rejects == ["file,line,reason", f"{log},105,number_of_cells"]
+    assert ingest(log, settings) == replace(result, reused=True)
 
 
-@pytest.mark.parametrize(
-    ("name", "table"),
-    [
-        ("demo-train.pcap.zst", "demo-train"),
-        ("x.y.pcapng", "x.y"),
-        ("trace.pcap12.gz", "trace"),
-        ("folder", "folder"),
-        ("table.parquet", "table"),
-    ],
-)
-def test_names(name: str, table: str) -> None:
-    """A table is called like its capture without what says how it is stored."""
-    assert table_name(Path("somewhere") / name) == table
+def test_rejects_of_an_earlier_run_go(tmp_path: Path, settings: Settings) -> None:
+    """Once a file is repaired, no rejects lie beside its table."""
+    log = tmp_path / "monday.log"
+    for text, lies_there in ((zeek_log(100) + "half\n", True), (zeek_log(100), False)):
+        log.write_text(text)
+        ingest(log, settings)
+        assert (settings.state.root / "features" / "monday.rejects.csv").exists() is lies_there
+
+
+def test_rotated_records_are_one_source(tmp_path: Path, settings: Settings) -> None:
+    """Hourly logs taken as one give the flows, with the neighbours, of one log."""
+    folder = tmp_path / "hours"
+    folder.mkdir()
+    for hour in range(3):
+        (folder / f"conn.{hour:02}.log").write_text(zeek_log(20, 20 * hour))
+    (tmp_path / "whole.log").write_text(zeek_log(60))
+    parts, whole = (pq.read_table(ingest(tmp_path / name, settings).path) for name in ("hours", "whole.log"))
+    assert parts.drop_columns("capture").equals(whole.drop_columns("capture"))
+
+
+def test_record_settings_count(tmp_path: Path, settings: Settings) -> None:
+    """A mapping file that changes makes another table; too many malformed rows are refused by the setting."""
+    (tmp_path / "own.csv").write_text("when,from,to,size\n" + "1700000000,10.0.0.1,10.0.0.2,1\n" * 9 + "x,,,\n" * 9)
+    mapping = tmp_path / "own.yaml"
+    text = "name: own\ncolumns:\n  start: {column: when, unit: s}\n  src_ip: from\n  dst_ip: to\n  fwd_bytes: "
+    mapping.write_text(text + "size\n")
+    lenient = {"mapping": mapping, "max_reject_share": 0.6}
+    own = settings.model_copy(update={"records": RecordsSection.model_validate(lenient)})
+    small = pq.read_table(ingest(tmp_path / "own.csv", own).path)["fwd_bytes"].to_pylist()
+    mapping.write_text(text + "{column: size, unit: KiB}\n")
+    large = pq.read_table(ingest(tmp_path / "own.csv", own).path)["fwd_bytes"].to_pylist()
+    assert (small, large) == ([1.0] * 9, [1024.0] * 9)
+    strict = settings.model_copy(update={"records": RecordsSection(mapping=mapping)})
+    with pytest.raises(RecordError, match="malformed"):
+        ingest(tmp_path / "own.csv", strict)
+
+
+def test_a_feature_table_is_not_ingested(world: World) -> None:
+    """A table of ours is refused with what can be done with it."""
+    with pytest.raises(InputError, match="flowtag score"):
+        ingest(world.flows["demo-score"].path, world.settings)

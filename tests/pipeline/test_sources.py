@@ -6,13 +6,14 @@ from pathlib import Path
 import pytest
 
 from features.errors import CaptureError, InputError, LabelError, SchemaError
-from pipeline.sources import check, check_labelled, check_rules, demo_captures, is_table, rules_beside
+from pipeline.settings import Settings
+from pipeline.sources import check, check_apart, check_labelled, check_rules, demo_captures, rules_beside
 from tests.pipeline.conftest import World
 
 
-def test_the_demo_finds_its_captures(small: Path) -> None:
+def test_the_demo_finds_its_captures(small: Path, settings: Settings) -> None:
     """The three captures are found by name, however they are stored, each with rules beside it."""
-    found = demo_captures(small)
+    found = demo_captures(small, settings)
     assert [path.name for path in (found.train, found.valid, found.score)] == [
         "demo-train.pcap",
         "demo-valid.pcap",
@@ -20,14 +21,14 @@ def test_the_demo_finds_its_captures(small: Path) -> None:
     ]
 
 
-def test_a_demo_capture_is_missing(small: Path, tmp_path: Path) -> None:
+def test_a_demo_capture_is_missing(small: Path, tmp_path: Path, settings: Settings) -> None:
     """A missing capture, and a missing folder, are named."""
     shutil.copytree(small, tmp_path / "two")
     (tmp_path / "two" / "demo-valid.pcap").unlink()
     with pytest.raises(InputError, match="demo-valid"):
-        demo_captures(tmp_path / "two")
+        demo_captures(tmp_path / "two", settings)
     with pytest.raises(InputError, match="no such folder"):
-        demo_captures(tmp_path / "none")
+        demo_captures(tmp_path / "none", settings)
 
 
 def test_rules_lie_beside_their_capture(small: Path, tmp_path: Path) -> None:
@@ -37,30 +38,33 @@ def test_rules_lie_beside_their_capture(small: Path, tmp_path: Path) -> None:
     assert rules_beside(tmp_path / "other.pcap") is None
 
 
-def test_tables_are_told_by_their_name() -> None:
-    """A Parquet file is a table, everything else a capture."""
-    assert [is_table(Path(name)) for name in ("x.parquet", "x.pcap", "folder")] == [True, False, False]
+def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:
+    """Two days' conn.log would make the same table; the same source twice, and two tables, are no matter."""
+    with pytest.raises(InputError, match="called the same"):
+        check_apart([tmp_path / "monday" / "conn.log", tmp_path / "tuesday" / "conn.log"])
+    check_apart([tmp_path / "conn.log", tmp_path / "conn.log", tmp_path / "dns.log"])
+    check_apart([tmp_path / "train" / "x.parquet", tmp_path / "valid" / "x.parquet"])
 
 
 def test_checks_pass_what_is_right(world: World) -> None:
     """Captures, feature tables, labelled tables and rules of the demo pass."""
-    check(world.captures / "demo-score.pcap")
-    check(world.flows["demo-score"].path)
-    check_labelled(world.captures / "demo-score.pcap")
-    check_labelled(world.labelled["demo-score"].path)
+    check(world.captures / "demo-score.pcap", world.settings)
+    check(world.flows["demo-score"].path, world.settings)
+    check_labelled(world.captures / "demo-score.pcap", world.settings)
+    check_labelled(world.labelled["demo-score"].path, world.settings)
     check_rules(world.captures / "demo-score.rules.csv")
 
 
-def test_checks_refuse_what_is_wrong(world: World, tmp_path: Path) -> None:
+def test_checks_refuse_what_is_wrong(world: World, tmp_path: Path, settings: Settings) -> None:
     """Missing files, folders without captures, unlabelled sources are refused, each by its own error."""
     with pytest.raises(CaptureError, match="cannot be opened"):
-        check(tmp_path / "none.pcap")
+        check(tmp_path / "none.pcap", settings)
     with pytest.raises(SchemaError, match="No such feature table"):
-        check(tmp_path / "none.parquet")
+        check(tmp_path / "none.parquet", settings)
     with pytest.raises(InputError, match="without captures"):
-        check(tmp_path)
+        check(tmp_path, settings)
     with pytest.raises(SchemaError, match="no labels"):
-        check_labelled(world.flows["demo-score"].path)
+        check_labelled(world.flows["demo-score"].path, settings)
     shutil.copy(world.captures / "demo-score.pcap", tmp_path)
     with pytest.raises(LabelError, match=r"demo-score\.rules\.csv beside it"):
-        check_labelled(tmp_path / "demo-score.pcap")
+        check_labelled(tmp_path / "demo-score.pcap", settings)

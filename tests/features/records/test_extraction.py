@@ -42,7 +42,7 @@ def test_batches_are_feature_tables(record_file: Callable[..., Path], tmp_path: 
     extraction = extract_records([record_file(HEADER + line(), "name.csv")])
     batches = list(extraction)
     assert not difference(batches[0].schema)
-    assert write_table(batches, tmp_path / "table.parquet", arrow_schema()) == 1
+    assert write_table(batches, tmp_path / "table.parquet", arrow_schema()).rows == 1
     assert open_table(tmp_path / "table.parquet").metadata.num_rows == 1
     assert batches[0].column("capture").to_pylist() == ["name.csv"]
     assert extraction.counts["columns_present"] == len(extraction.columns_present)
