@@ -25,7 +25,13 @@ def flow_columns(flows: Fields) -> Columns:
     Args:
         flows: The fields that flow_record.flow_fields gives, shape (n,) or (n, k) each, NaN where not known.
     """
-    parts = (_protocol, _volume, _rate, _length, _gap, _activity, _flags, _handshake, _network, _first)
+    packets_alone = (_activity, _network, _first)
+    return summed_columns(flows) | {name: values for part in packets_alone for name, values in part(flows).items()}
+
+
+def summed_columns(flows: Fields) -> Columns:
+    """Return the columns that follow from a flow's totals, which flow records have too; shape (n,) each."""
+    parts = (_protocol, _volume, _rate, _length, _gap, _flags, _handshake)
     return {name: values for part in parts for name, values in part(flows).items()}
 
 

@@ -92,7 +92,7 @@ class Records(NamedTuple):
     """Some rows of a file while an adapter works on them.
 
     Attributes:
-        raw: Source column to its values as text or number, only those that the adapter names.
+        raw: Source column to its values as dictionary of texts or number, only those that the adapter names.
         numbers: Target to values, what the adapter's table gave so far.
         version: IP version of each row, 0 where there are no addresses.
     """

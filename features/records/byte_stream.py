@@ -106,13 +106,15 @@ def line_blocks(path: Path, skip: int = 0) -> Iterator[Block]:
         held, line, offset = b"", 1, 0
         while chunk := _read(stream, BLOCK_BYTES, path, offset):
             offset += len(chunk)
-            whole, end, rest = (held + chunk).rpartition(b"\n")
-            if len(rest) > LONGEST_LINE:
-                raise RecordError("A line is too long for a flow record", f"{path}, byte {offset - len(rest)}")
-            held = rest
-            if end:
-                yield from _without(Block(whole + end, line), skip)
-                line += whole.count(b"\n") + 1
+            text = held + chunk
+            whole = text.rfind(b"\n") + 1
+            held = text[whole:]
+            if len(held) > LONGEST_LINE:
+                raise RecordError("A line is too long for a flow record", f"{path}, byte {offset - len(held)}")
+            if whole:
+                block = Block(text[:whole], line)
+                line += block.text.count(b"\n")
+                yield from _without(block, skip)
         if held:
             yield from _without(Block(held, line), skip)
 

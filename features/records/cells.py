@@ -141,14 +141,15 @@ def is_not_ip(column: pa.Array) -> Mask:
 def addresses(column: pa.Array) -> Addresses:
     """Return a column of IPv4 and IPv6 addresses; brackets and zone ids are taken off."""
     encoded = column.dictionary_encode()
-    parsed = [*(_address(text) for text in encoded.dictionary.to_pylist()), NO_ADDRESS]
-    codes = pc.fill_null(encoded.indices, len(parsed) - 1)
-    packed, texts, versions = zip(*parsed, strict=True)
+    given = encoded.dictionary.to_pylist()
+    packed, texts, versions = zip(*(_address(text) for text in given), NO_ADDRESS, strict=True)
+    codes = pc.fill_null(encoded.indices, len(given))
     rows = codes.to_numpy(zero_copy_only=False)
     version = np.array(versions, np.uint8)[rows]
+    words = np.frombuffer(b"".join(packed), "V16")[rows]
     return Addresses(
-        pa.array(packed, pa.binary(16)).take(codes),
-        pa.array(texts, pa.string()).take(codes),
+        pa.Array.from_buffers(pa.binary(16), len(rows), [None, pa.py_buffer(words)]),
+        column if list(texts[:-1]) == given else pa.array(texts, pa.string()).take(codes),
         version,
         (version == 0) & encoded.indices.is_valid().to_numpy(zero_copy_only=False),
     )

@@ -8,9 +8,9 @@ made null here where what they compare is unknown.
 import numpy as np
 import numpy.typing as npt
 
-from features.columns import ICMP, ICMPV6, TCP, flow_columns, has_ports
+from features.columns import ICMP, ICMPV6, TCP, has_ports, summed_columns
 from features.kernel_types import NEVER
-from features.metering.flow_record import FIRST_PACKETS, TCP_FLAGS, Fields
+from features.metering.flow_record import TCP_FLAGS, Fields
 from features.records.adapter import Floats, Numbers
 from features.schema import COLUMNS
 
@@ -18,8 +18,6 @@ Mask = npt.NDArray[np.bool_]
 
 SIDES = ("fwd", "bwd")
 OWN_FEATURES = tuple(column.name for column in COLUMNS if column.role == "feature" and column.group != "context")
-NEVER_FROM_RECORDS = ("fwd_ttl_spread", "bwd_ttl_spread")
-"""Made from extremes that no record has; a source may give them itself."""
 SEEN = ("syn_seen", "syn_ack_seen", "handshake_seen")
 NS_PER_S = 1e9
 
@@ -77,12 +75,11 @@ class _Known:
 def _computed(known: _Known) -> dict[str, Floats]:
     fields = _flow_fields(known)
     with np.errstate(invalid="ignore"):
-        columns = flow_columns(fields)
+        columns = summed_columns(fields)
     unknown = _unknown(known)
     return {
         name: np.where(unknown[name], np.nan, values) if name in unknown else values.astype(np.float64, copy=False)
         for name, values in columns.items()
-        if name not in NEVER_FROM_RECORDS
     }
 
 
@@ -100,7 +97,7 @@ def _flow_fields(known: _Known) -> Fields:
         f"{name}_{part}": known.pair(f"{name}_{part}") for name in ("length", "payload") for part in ("min", "max")
     }
     fields |= {f"window_{part}": known.pair(f"window_{part}") for part in ("first", "min", "max")}
-    fields |= {name: known.pair(name) for name in ("fragments", "out_of_order", "retransmissions")}
+    fields["retransmissions"] = known.pair("retransmissions")
     fields |= {
         "protocol": known["protocol"],
         "dst_port": np.nan_to_num(known["dst_port"]).astype(np.uint16),
@@ -110,14 +107,8 @@ def _flow_fields(known: _Known) -> Fields:
         "length_sq": nothing(2),
         "payload_sq": nothing(2),
         "first_payload_s": nothing(2),
-        "ttl_min": np.zeros((known.rows, 2), np.uint8),
-        "ttl_max": np.zeros((known.rows, 2), np.uint8),
-        "first_count": nothing(),
-        "first_payload": nothing(FIRST_PACKETS),
-        "first_gap_s": nothing(FIRST_PACKETS),
     }
-    activity = ("active_start_ns", "active_count", "active_max_s", "idle_sum")
-    return fields | {name: nothing() for name in activity} | _gaps(known) | _handshake(known)
+    return fields | _gaps(known) | _handshake(known)
 
 
 def _gaps(known: _Known) -> Fields:

@@ -166,7 +166,9 @@ class _Rows:
         self._numbers[given.target] = values if given.factor == 1 else values * given.factor
 
     def _add_more(self) -> None:
-        self._numbers |= self._layout.adapter.more(Records(self._raw, self._numbers, self._version))
+        adapter = self._layout.adapter
+        raw = {name: _encoded(column) for name, column in self._raw.items() if name in adapter.raw}
+        self._numbers |= adapter.more(Records(raw, self._numbers, self._version))
 
     def _finish_numbers(self) -> None:
         self._numbers = with_totals(self._numbers)
@@ -233,6 +235,11 @@ class _Rows:
         return pa.RecordBatch.from_arrays(
             [pa.array(columns.get(name, nothing)) for name in schema.names], schema=schema
         )
+
+
+def _encoded(column: pa.Array) -> pa.Array:
+    """Return texts as a dictionary, so that whoever asks reads each different one once."""
+    return column.dictionary_encode() if pa.types.is_string(column.type) else column
 
 
 def _in_our_words(column: pa.Array, words: tuple[tuple[str, str], ...]) -> pa.Array:

@@ -1,5 +1,7 @@
 """Rows of targets to rows of the feature table: identity, own features and context, null wherever nothing is known."""
 
+from functools import lru_cache
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -40,7 +42,11 @@ class TableRows:
             for name in self._schema.names
         ]
         made = pa.RecordBatch.from_arrays(
-            [array.cast(field.type) for array, field in zip(arrays, self._schema, strict=True)], schema=self._schema
+            [
+                array if array.type == field.type else array.cast(field.type)
+                for array, field in zip(arrays, self._schema, strict=True)
+            ],
+            schema=self._schema,
         )
         self.count += batch.num_rows
         self.present |= {
@@ -95,5 +101,12 @@ def _completed_ids(batch: pa.RecordBatch, given: pa.Array) -> pa.Array:
 
 def _nullable(values: Floats | None, rows: int) -> pa.Array:
     if values is None:
-        return pa.nulls(rows, pa.float32())
-    return pa.array(values.astype(np.float32), from_pandas=True)
+        return _nothing(rows)
+    unknown = np.isnan(values)
+    valid = pa.py_buffer(np.packbits(~unknown, bitorder="little")) if unknown.any() else None
+    return pa.Array.from_buffers(pa.float32(), rows, [valid, pa.py_buffer(values.astype(np.float32))])
+
+
+@lru_cache(maxsize=2)
+def _nothing(rows: int) -> pa.Array:
+    return pa.nulls(rows, pa.float32())

@@ -11,7 +11,7 @@ from features.records.adapter import Floats
 
 def has(column: pa.Array, test: Callable[[str], bool]) -> Floats:
     """Return 1 where a text passes a test, 0 where it does not, NaN where there is none."""
-    encoded = column.dictionary_encode()
+    encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
     table = np.array([*(float(test(text)) for text in encoded.dictionary.to_pylist()), np.nan])
     return table[pc.fill_null(encoded.indices, len(table) - 1).to_numpy(zero_copy_only=False)]
 
