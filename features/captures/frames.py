@@ -18,6 +18,7 @@ FRAME = np.dtype(
         ("captured", "i4"),  # bytes in the block
         ("original", "i8"),  # bytes on the wire
         ("link_type", "i4"),  # LINKTYPE_ number of tcpdump.org
+        ("vlan", "u4"),  # filled in by the decoder
     ],
     align=True,
 )

@@ -3,22 +3,23 @@
 A frame is a pile of framings: each says what lies behind it, until that is IP or something else. Every njit function
 that the kernel calls lives in this file: numba's cache looks at one source file only.
 
-Sources: tcpdump.org's list of link types; IEEE 802.1Q (tags), 802.2 and RFC 1042 (LLC, SNAP), 802.11 and radiotap.org,
-RFC 1661 (PPP), 2516 (PPPoE), 3032 and 4448 (MPLS), 2427 (frame relay).
+Sources: tcpdump.org's list of link types; IEEE 802.1Q (tags), 802.1ah (service instances), 802.2 and RFC 1042 (LLC,
+SNAP), 802.11 and radiotap.org, RFC 1661 (PPP), 2516 (PPPoE), 3032 and 4448 (MPLS), 2427 (frame relay); Zeek's
+Ethernet.cc (FabricPath); libnetfilter_log's attributes.
 """
 
 import numpy as np
 from numba import njit
 
-from features.captures.packet_record import ETHERTYPE_IPV4, ETHERTYPE_IPV6, SkipReason
-from features.kernel_types import Int
+from features.captures.packet_record import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, INSIDE, SkipReason
+from features.kernel_types import Int, Record
 
-ETHERTYPE_MPLS = 0x8847
-LINK_ETHERNET, LINK_WIFI = 1, 105
+ETHERTYPE_MPLS, ETHERTYPE_FABRIC_PATH, ETHERTYPE_SERVICE_INSTANCE = 0x8847, 0x8903, 0x88E7
+LINK_ETHERNET, LINK_PKTAP = 1, 258
 
 # Framings, told apart from EtherTypes, which begin at 0x600
 AS_ETHERNET, AS_LLC, AS_IP, AS_TYPED, AS_COOKED_2, AS_PPP, AS_SERIAL, AS_FRAME_RELAY, AS_PACKET_FILTER = range(1, 10)
-AS_WIFI, AS_RADIOTAP, AS_AVS, AS_PPI = range(10, 14)
+AS_WIFI, AS_RADIOTAP, AS_AVS, AS_PPI, AS_SWAPPED_WIFI, AS_NFLOG, AS_PKTAP = range(10, 17)
 LINKS = {  # LINKTYPE_ number: (bytes to pass over, what lies behind them)
     0: (4, AS_IP),  # BSD loopback; the address family's numbers differ between systems
     1: (0, AS_ETHERNET),
@@ -49,10 +50,16 @@ LINKS = {  # LINKTYPE_ number: (bytes to pass over, what lies behind them)
     226: (24, AS_IP),  # Solaris ipnet
     228: (0, AS_IP),
     229: (0, AS_IP),
+    239: (0, AS_NFLOG),  # Linux netfilter
     240: (4, AS_ETHERNET),  # netANALYZER
     241: (12, AS_ETHERNET),
+    258: (0, AS_PKTAP),  # macOS
     274: (8, AS_ETHERNET),  # IEEE 802.3br mPackets
     276: (20, AS_COOKED_2),
+    281: (18, AS_TYPED),  # tags of switches, in place of the EtherType
+    282: (4, AS_ETHERNET),
+    284: (18, AS_TYPED),
+    285: (22, AS_TYPED),
 }
 LINK_HEADERS, LINK_KINDS = (np.array([LINKS.get(n, (0, 0))[i] for n in range(max(LINKS) + 1)]) for i in (0, 1))
 
@@ -65,6 +72,11 @@ def _u16(block: np.ndarray, at: Int) -> Int:
 @njit(nogil=True)
 def _u32(block: np.ndarray, at: Int) -> Int:
     return _u16(block, at) << 16 | _u16(block, at + 2)
+
+
+@njit(nogil=True)
+def _u16_little(block: np.ndarray, at: Int) -> Int:
+    return np.int64(block[at]) | np.int64(block[at + 1]) << 8
 
 
 @njit(nogil=True)
@@ -127,11 +139,16 @@ def _ethernet(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
 
 
 @njit(nogil=True)
-def _wifi(block: np.ndarray, at: Int, end: Int, unit: Int) -> tuple[Int, Int]:
-    """Return what lies behind an IEEE 802.11 header (9.3.2) filled up to a multiple of unit, or a negative reason."""
+def _wifi(block: np.ndarray, at: Int, end: Int, unit: Int, is_swapped: bool) -> tuple[Int, Int]:
+    """Return what lies behind an IEEE 802.11 header (9.3.2) filled up to a multiple of unit, or a negative reason.
+
+    Access points that hand frames on in CAPWAP may swap the two bytes of frame control.
+    """
     if end - at < 2:
         return end + 1, 0
     kind, control = np.int64(block[at]), np.int64(block[at + 1])
+    if is_swapped and kind & 0x0C != 0x08:
+        kind, control = control, kind
     if kind & 0x0C != 0x08 or kind & 0x40:  # no data frame, or one without data
         return at, 0
     header = 24 + (6 if control & 3 == 3 else 0)
@@ -159,7 +176,7 @@ def _radiotap(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     """Return the index of the 802.11 header behind a radiotap one, and of what its length is said to be a multiple."""
     if end - at < 8:
         return end + 1, 1
-    length = np.int64(block[at + 2]) | np.int64(block[at + 3]) << 8
+    length = _u16_little(block, at + 2)
     fields = at + 8
     while fields + 4 <= end and block[fields - 1] & 0x80:  # more words of the bit map
         fields += 4
@@ -179,11 +196,42 @@ def _radio(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:
         at, unit = _radiotap(block, at, end)
     elif kind == AS_AVS:
         at = _passed(at, end, _u32(block, at + 4))
-    elif kind == AS_PPI:
-        if block[at + 4] != LINK_WIFI:
-            return at, -SkipReason.LINK_TYPE.value
-        at = _passed(at, end, np.int64(block[at + 2]) | np.int64(block[at + 3]) << 8)
-    return _wifi(block, at, end, unit)
+    return _wifi(block, at, end, unit, kind == AS_SWAPPED_WIFI)
+
+
+@njit(nogil=True)
+def _of_link(at: Int, link_type: Int) -> tuple[Int, Int]:
+    """Return where the framing of a link type begins and its kind, or a negative reason if it is not decoded."""
+    if link_type >= len(LINK_KINDS) or link_type < 0 or LINK_KINDS[link_type] == 0:
+        return at, -SkipReason.LINK_TYPE.value
+    return at + LINK_HEADERS[link_type], np.int64(LINK_KINDS[link_type])
+
+
+@njit(nogil=True)
+def _per_packet(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:
+    """Return what lies behind a header that names the link type of each packet: PPI's, or macOS's pktap."""
+    least = 8 if kind == AS_PPI else 12
+    if end - at < least:
+        return end + 1, 0
+    length, number = _u16_little(block, at + 2), at + 4
+    if kind == AS_PKTAP:
+        length, number = _u16_little(block, at) | _u16_little(block, at + 2) << 16, at + 8
+    link_type = _u16_little(block, number) | _u16_little(block, number + 2) << 16
+    return _of_link(_passed(at, end, length), link_type)
+
+
+@njit(nogil=True)
+def _netfilter(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
+    """Return where the packet lies among the attributes of netfilter's log, each of a length, a type and a value."""
+    at += 4
+    while end - at >= 4:
+        length = _u16_little(block, at)
+        if _u16_little(block, at + 2) == 9:  # NFULA_PAYLOAD
+            return at + 4, AS_IP
+        if length < 4:
+            return at, 0
+        at += length + 3 & ~3
+    return end + 1, 0
 
 
 @njit(nogil=True)
@@ -236,44 +284,60 @@ def _framing(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]
         return _frame_relay(block, at, end)
     if kind == AS_PACKET_FILTER:  # its first byte is its length, filled up to four
         return at + (np.int64(block[at]) + 3 & ~3 if at < end else 1), AS_IP
+    if kind == AS_NFLOG:
+        return _netfilter(block, at, end)
+    if kind in (AS_PPI, AS_PKTAP):
+        return _per_packet(block, at, end, kind)
     return _radio(block, at, end, kind)
 
 
 @njit(nogil=True)
-def _unwrapped(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:
-    """Take off framings, tags and labels until an EtherType that is none of them: its header's index and itself.
+def _tag(block: np.ndarray, at: Int, end: Int, vlan: Int) -> tuple[Int, Int, Int]:
+    """Take an 802.1Q tag off: what lies behind it, and the tags so far with this one; an id of 0 is none."""
+    if end - at < 4:
+        return end + 1, 0, vlan
+    kind, number = _u16(block, at + 2), _u16(block, at) & 0xFFF
+    return at + 4, AS_LLC if 0 < kind < 0x600 else kind, vlan << 12 | number if number else vlan
+
+
+@njit(nogil=True)
+def _unwrapped(block: np.ndarray, at: Int, end: Int, kind: Int, vlan: Int) -> tuple[Int, Int, Int]:
+    """Take off framings, tags and labels until an EtherType that is none of them: its header's index, itself, the tags.
 
     Every round moves the index on, so hostile nesting ends with the frame. Beyond end: the frame is cut.
     """
     while at <= end:
         if kind in (0x8100, 0x88A8, 0x9100):
-            at += 4
-            kind = _u16(block, at - 2) if at <= end else 0
-            if 0 < kind < 0x600:
-                kind = AS_LLC
+            at, kind, vlan = _tag(block, at, end, vlan)
         elif kind in (ETHERTYPE_MPLS, 0x8848):
             at, kind = _mpls(block, at, end)
         elif kind == 0x8864:  # PPPoE session
             at, kind = at + 6, AS_PPP
+        elif kind == ETHERTYPE_FABRIC_PATH:  # a forwarding tag and a hop count
+            at, kind = at + 2, AS_ETHERNET
+        elif kind == ETHERTYPE_SERVICE_INSTANCE:
+            at, kind = at + 4, AS_ETHERNET
         elif kind == AS_IP:
-            return at, _ip_by_version(block, at, end)
+            return at, _ip_by_version(block, at, end), vlan
         elif 0 < kind < 0x600:
             at, kind = _framing(block, at, end, kind)
         else:
             break
-    return at, kind
+    return at, kind, vlan
 
 
 @njit(nogil=True)
-def _link(block: np.ndarray, at: Int, end: Int, link_type: Int) -> tuple[Int, Int]:
-    """Return the index of the network header, beyond end if cut, and its EtherType, or a reason's negative."""
+def _link(block: np.ndarray, at: Int, end: Int, row: Record) -> tuple[Int, Int, Int]:
+    """Return the network header's index, beyond end if cut; its EtherType, or a reason's negative; the VLAN tags."""
+    link_type = row.link_type
     if link_type == LINK_ETHERNET and end - at >= 14:
         kind = _u16(block, at + 12)
         if kind in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):
-            return at + 14, kind
-    if link_type >= len(LINK_KINDS) or link_type < 0 or LINK_KINDS[link_type] == 0:
-        return at, -SkipReason.LINK_TYPE.value
-    return _unwrapped(block, at + LINK_HEADERS[link_type], end, np.int64(LINK_KINDS[link_type]))
+            return at + 14, kind, 0
+    if link_type >= INSIDE:
+        return _unwrapped(block, at, end, np.int64(link_type) - INSIDE, np.int64(row.vlan))
+    at, kind = _of_link(at, link_type)
+    return _unwrapped(block, at, end, kind, 0)
 
 
 @njit(cache=True, nogil=True)
@@ -283,17 +347,20 @@ def strip_links(block: np.ndarray, rows: np.ndarray) -> None:
     Args:
         block: Bytes, uint8.
         rows: FRAME rows into it. start, captured and original come to be those of the network packet, link_type its
-            EtherType, or the negative of the SkipReason of a frame that has none.
+            EtherType, or the negative of the SkipReason of a frame that has none, vlan the tags passed.
     """
     for row in rows:
         start = np.int64(row.start)
         end = start + row.captured
-        at, kind = _link(block, start, end, row.link_type)
+        at, kind, vlan = _link(block, start, end, row)
         if at > end:
             kind = -SkipReason.TRUNCATED_LINK.value
+        elif kind == ETHERTYPE_ARP:
+            kind = -SkipReason.ARP.value
         elif kind >= 0 and kind not in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):
             kind = -SkipReason.NOT_IP.value
         row.link_type = kind
         row.start = at
         row.captured = end - at
         row.original -= at - start
+        row.vlan = vlan & 0xFFFFFFFF

@@ -5,14 +5,29 @@ import numpy as np
 from features.captures.fragment_kernel import join_fragments
 from features.captures.frames import FRAME
 from features.captures.link_kernel import LINK_ETHERNET, strip_links
-from features.captures.packet_kernel import decode_packets
-from features.captures.packet_record import PACKET, Fragments, SkipReason, new_fragments
+from features.captures.packet_kernel import decode_packets, try_packets
+from features.captures.packet_record import PACKET, Fragments, SkipReason, Tunnels, new_fragments, new_tunnels
+from features.captures.tunnel_kernel import enter_tunnels, keep_inner
 
-__all__ = ["PACKET", "Fragments", "SkipReason", "decode_bytes", "decode_frames", "new_fragments"]
+__all__ = [
+    "PACKET",
+    "Fragments",
+    "SkipReason",
+    "Tunnels",
+    "decode_bytes",
+    "decode_frames",
+    "new_fragments",
+    "new_tunnels",
+]
 
 
 def decode_frames(
-    block: np.ndarray, rows: np.ndarray, packets: np.ndarray, skipped: np.ndarray, fragments: Fragments
+    block: np.ndarray,
+    rows: np.ndarray,
+    packets: np.ndarray,
+    skipped: np.ndarray,
+    fragments: Fragments,
+    tunnels: Tunnels | None = None,
 ) -> int:
     """Decode the frames of a block.
 
@@ -22,17 +37,29 @@ def decode_frames(
         packets: PACKET rows to fill, as many as frames at least.
         skipped: Count a SkipReason, shape (len(SkipReason),), added to.
         fragments: First fragments seen, kept from call to call.
+        tunnels: Room for as many frames, counts added to; None to take the packets outside of tunnels.
 
     Returns:
         Number of packets filled in.
     """
     strip_links(block, rows)
+    if tunnels:
+        _unwrap(block, rows, packets, tunnels)
     kept, has_fragments = decode_packets(block, rows, packets, skipped)
     return join_fragments(packets[:kept], skipped, fragments) if has_fragments else kept
 
 
+def _unwrap(block: np.ndarray, rows: np.ndarray, packets: np.ndarray, tunnels: Tunnels) -> None:
+    """Put the innermost packet that can be decoded in the place of each outer one; every round is a tunnel deeper."""
+    candidates = np.arange(len(rows), dtype=np.int32)
+    while found := enter_tunnels(block, rows, candidates, tunnels):
+        strip_links(block, tunnels.rows[:found])
+        reasons = try_packets(block, tunnels.rows[:found], packets)
+        candidates = tunnels.places[: keep_inner(rows, found, reasons, tunnels)].copy()
+
+
 def decode_bytes(
-    frame: bytes, link_type: int = LINK_ETHERNET, original: int | None = None
+    frame: bytes, link_type: int = LINK_ETHERNET, original: int | None = None, tunnels: Tunnels | None = None
 ) -> tuple[SkipReason, np.void]:
     """Decode one frame given as bytes: the reason, and the PACKET row (all zero unless the reason is NONE)."""
     rows = np.zeros(1, dtype=FRAME)
@@ -40,5 +67,5 @@ def decode_bytes(
     packets = np.zeros(1, dtype=PACKET)
     skipped = np.zeros(len(SkipReason), dtype=np.int64)
     fragments = new_fragments(1, np.zeros(6, dtype=np.uint64))
-    kept = decode_frames(np.frombuffer(frame, dtype=np.uint8), rows, packets, skipped, fragments)
+    kept = decode_frames(np.frombuffer(frame, dtype=np.uint8), rows, packets, skipped, fragments, tunnels)
     return SkipReason(int(skipped.argmax())), packets[0] if kept else np.zeros(1, dtype=PACKET)[0]

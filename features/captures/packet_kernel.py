@@ -180,7 +180,17 @@ def _decode_packet(block: np.ndarray, row: Record, packet: Record) -> Int:
     if reason:
         return reason
     packet.time_ns = row.time_ns
+    packet.vlan = row.vlan
     return _transport(block, at, end, rest, packet)
+
+
+@njit(cache=True, nogil=True)
+def try_packets(block: np.ndarray, rows: np.ndarray, scratch: np.ndarray) -> np.ndarray:
+    """Return the SkipReason that each of some stripped FRAME rows would have, uint8; scratch is one PACKET row."""
+    reasons = np.empty(len(rows), dtype=np.uint8)
+    for i in range(len(rows)):
+        reasons[i] = _decode_packet(block, rows[i], scratch[0])
+    return reasons
 
 
 @njit(cache=True, nogil=True)

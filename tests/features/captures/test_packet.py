@@ -26,6 +26,7 @@ from scapy.layers.sctp import SCTP
 from scapy.packet import Packet, Raw
 
 from features.captures.capture import open_capture
+from features.captures.frames import FRAME
 from features.captures.link_kernel import LINKS
 from features.captures.packet import PACKET, SkipReason, decode_bytes, decode_frames, new_fragments
 from tests.features.metering.meter_oracle import Seen, seen_by_scapy
@@ -196,6 +197,16 @@ LABELS = MPLS(label=16, s=0) / MPLS(label=17, s=1)
         (Raw(bytes(144)) / WIFI / SNAP, 119),
         (Raw(b"\x80\x21\x10\x01\x00\x00\x00\x40" + bytes(56)) / WIFI / SNAP, 163),
         (Raw(b"\x00\x00\x0c\x00\x69\x00\x00\x00" + bytes(4)) / WIFI / SNAP, 192),
+        (Raw(b"\x00\x00\x08\x00\x01\x00\x00\x00") / Ether(dst=HOME, src=HOME, type=0x800), 192),
+        (Raw(b"\x00\x00\x08\x00\x71\x00\x00\x00") / CookedLinux(proto=0x800), 192),
+        (Raw(b"\x10\0\0\0\1\0\0\0\1\0\0\0" + bytes(4)) / Ether(dst=HOME, src=HOME, type=0x800), 258),
+        (Raw(b"\2\0\0\1\x08\0\1\0\x08\0\1\0\x05\0\x0a\0x\0\0\0\x21\0\x09\0"), 239),
+        (Raw(bytes(12) + b"\1\2\3\4\x08\0"), 281),
+        (Raw(bytes(4)) / Ether(dst=HOME, src=HOME, type=0x800), 282),
+        (Raw(bytes(12) + b"\1\2\3\4\x08\0"), 284),
+        (Raw(bytes(12) + b"\xda\xda\0\0\1\2\3\4\x08\0"), 285),
+        (Ether(dst=HOME, src=HOME, type=0x8903) / Raw(b"\0\x20") / LINK_HEADER / Dot1Q(type=0x800), 1),
+        (Ether(dst=HOME, src=HOME, type=0x88E7) / Raw(b"\0\0\1\2") / Ether(dst=HOME, src=HOME, type=0x800), 1),
         (Raw(bytes(13)) / SNAP, 10),
         (SNAP, 100),
         (Raw(bytes(12)), 109),
@@ -271,7 +282,7 @@ TCP_HEADER = b"\x00\x01\x00\x02" + bytes(8) + b"\x50\x02\x01\x00" + bytes(4)
         (b"", SkipReason.TRUNCATED_LINK),
         (bytes(13), SkipReason.TRUNCATED_LINK),
         (bytes(12) + b"\x81\x00\x00\x05", SkipReason.TRUNCATED_LINK),
-        (bytes(Ether() / ARP()), SkipReason.NOT_IP),
+        (bytes(Ether() / ARP()), SkipReason.ARP),
         (bytes(Dot3() / Raw(b"\x42\x42\x03" + bytes(40))), SkipReason.NOT_IP),
         (ipv4()[:33], SkipReason.TRUNCATED_IP),
         (ipv4(header=0x46, length=44), SkipReason.TRUNCATED_IP),
@@ -302,7 +313,7 @@ def test_what_has_no_place_in_a_flow(frame: bytes, reason: SkipReason) -> None:
 def test_unknown_link_type() -> None:
     """A frame of a link type that is not decoded is counted as that."""
     assert decode_bytes(ipv4() + TCP_HEADER, link_type=195)[0] == SkipReason.LINK_TYPE
-    assert decode_bytes(ipv4() + TCP_HEADER, link_type=70_000)[0] == SkipReason.LINK_TYPE
+    assert decode_bytes(ipv4() + TCP_HEADER, link_type=65_535)[0] == SkipReason.LINK_TYPE
 
 
 def test_segmentation_offload() -> None:
@@ -370,7 +381,7 @@ def test_counts_add_up() -> None:
     """Of a batch, each frame is a packet or a count, and the packets keep the frames' order and times."""
     good, bad = ipv4() + TCP_HEADER, bytes(Ether() / ARP())
     contents = [good, bad, good, bad, bad, good]
-    rows = np.zeros(6, dtype=[(name, "i8") for name in ("time_ns", "start", "captured", "original", "link_type")])
+    rows = np.zeros(6, dtype=FRAME)
     rows["captured"] = rows["original"] = [len(content) for content in contents]
     rows["start"][1:] = np.cumsum(rows["captured"])[:-1]
     rows["time_ns"], rows["link_type"] = range(10, 16), 1
@@ -379,7 +390,7 @@ def test_counts_add_up() -> None:
         np.frombuffer(b"".join(contents), np.uint8), rows, packets, skipped, new_fragments(1, np.zeros(6, np.uint64))
     )
     assert packets["time_ns"][:kept].tolist() == [10, 12, 15]
-    assert (skipped[SkipReason.NONE], skipped[SkipReason.NOT_IP], skipped.sum()) == (3, 3, 6)
+    assert (skipped[SkipReason.NONE], skipped[SkipReason.ARP], skipped.sum()) == (3, 3, 6)
 
 
 def test_documented() -> None:
