@@ -100,6 +100,7 @@ def _identity(flows: npt.NDArray[np.void], capture: str, first_id: int) -> dict[
         "dst_ip": address_text(flows["dst"]),
         "dst_port": pa.array(flows["dst_port"].astype(np.int32), mask=portless),
         "protocol": pa.array(flows["protocol"].astype(np.int32)),
+        "vlan": pa.array(flows["vlan"].astype(np.int64), mask=flows["vlan"] == 0),
         "end_reason": pa.array(END_REASONS[flows["end_reason"]], pa.string()),
         "icmp_type": pa.array(flows["icmp_type"].astype(np.int32), mask=not_icmp),
         "icmp_code": pa.array(flows["icmp_code"].astype(np.int32), mask=not_icmp),

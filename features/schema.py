@@ -16,7 +16,7 @@ from features.context import LONG_S, SHORT_S
 from features.metering.flow_record import FIRST_PACKETS, TCP_FLAGS
 from features.service import SERVICES
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -60,6 +60,12 @@ def _identity() -> Iterator[Column]:
     yield column("dst_ip", "string", "address of the side that was addressed")
     yield column("dst_port", "int32", "its port", "protocols without ports")
     yield column("protocol", "int32", "IANA protocol number")
+    yield column(
+        "vlan",
+        "int64",
+        "ids of the two innermost VLAN tags, 4096 times the outer one's plus the inner one's",
+        "untagged, or VLANs are no part of the key",
+    )
     yield column("end_reason", "string", "why the flow ended: idle, active, tcp_end, capture_end, forced (IPFIX)")
     yield column("icmp_type", "int32", "ICMP or ICMPv6 type of the first packet", "other protocols")
     yield column("icmp_code", "int32", "ICMP or ICMPv6 code of the first packet", "other protocols")

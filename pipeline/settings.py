@@ -60,13 +60,15 @@ class StateSection(Section):
 
 
 class MeterSection(Section):
-    """When a flow begins and ends (becomes features.metering.meter.MeterSettings)."""
+    """What a flow is, when it begins and ends (becomes features.metering.meter.MeterSettings)."""
 
     idle_timeout_s: PositiveFloat = setting(60.0, "silence that ends a flow", "s")
     active_timeout_s: PositiveFloat = setting(300.0, "longest life of a flow before it is cut", "s")
     tcp_grace_s: NonNegativeFloat = setting(1.0, "how long stragglers still belong to a closed TCP flow", "s")
     activity_gap_s: PositiveFloat = setting(1.0, "silence that parts two runs of activity within a flow", "s")
     max_flows: PositiveInt = setting(1_000_000, "flows held in memory at once; the oldest is cut beyond", "flows")
+    layer: Literal["outer", "inner"] = setting("outer", "which packet is metered where one lies in another (tunnels)")
+    vlan_in_key: bool = setting(False, "equal ends in two VLANs, or two VXLAN networks, are two flows")
 
     @model_validator(mode="after")
     def _grace_within_idle(self) -> Self:

@@ -20,7 +20,8 @@ def compile_kernels() -> int:
         captures = [Path(folder) / "two.pcap", Path(folder) / "two.pcapng"]
         captures[0].write_bytes(_pcap(frames))
         captures[1].write_bytes(_pcapng(frames))
-        return sum(batch.num_rows for capture in captures for batch in extract([capture], MeterSettings()))
+        settings = MeterSettings(layer="inner")
+        return sum(batch.num_rows for capture in captures for batch in extract([capture], settings))
 
 
 def _pcap(frames: Sequence[bytes]) -> bytes:

@@ -6,13 +6,14 @@ from features.captures.fragment_kernel import join_fragments
 from features.captures.frames import FRAME
 from features.captures.link_kernel import LINK_ETHERNET, strip_links
 from features.captures.packet_kernel import decode_packets, try_packets
-from features.captures.packet_record import PACKET, Fragments, SkipReason, Tunnels, new_fragments, new_tunnels
+from features.captures.packet_record import PACKET, Fragments, SkipReason, Tunnel, Tunnels, new_fragments, new_tunnels
 from features.captures.tunnel_kernel import enter_tunnels, keep_inner
 
 __all__ = [
     "PACKET",
     "Fragments",
     "SkipReason",
+    "Tunnel",
     "Tunnels",
     "decode_bytes",
     "decode_frames",

@@ -53,6 +53,7 @@ FLOW = np.dtype(
         ("ip_version", "u1"),
         ("end_reason", "u1"),
         ("established", "u1"),  # TCP: SYN, SYN-ACK and the closing ACK were all seen
+        ("vlan", "u4"),  # ids of the innermost tags, twelve bits each; 0 where there are none or they are no part of it
         # time and volumes, per direction
         ("packets", "i4", (2,)),
         ("first_ns", "i8"),

@@ -28,8 +28,8 @@ AT_FIRST = {
 OPEN_LIST, CLOSED_LIST = 0, 1
 FIRST_ROWS = 4096
 """The live flows that the first slots are for."""
-HASH_WORDS = 10
-"""The 32-bit words of a key: two for each half address, the ports and the protocol."""
+HASH_WORDS = 11
+"""The 32-bit words of a key: two for each half address, the ports, the protocol and the VLAN."""
 
 LIVE = np.dtype(
     [

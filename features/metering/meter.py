@@ -3,7 +3,8 @@
 Rules, each proved in the tests:
 
 - Key: both addresses, both ports and the protocol, whichever side sent (RFC 5103). ICMP and the protocols that are not
-  decoded have no ports.
+  decoded have no ports. With vlan_in_key also the ids of the VLAN tags, and inside VXLAN and Geneve the network's.
+- Layer: the packet outside of tunnels, or the innermost one that can be decoded.
 - Direction: forward is the side that sent the first packet; if that is a SYN-ACK, the capture began mid-handshake, and
   its sender is the backward side.
 - Clock: the largest packet time so far. A packet before it is counted out of order, keeps its own time and does not
@@ -31,7 +32,7 @@ import numpy as np
 
 from features.captures.byte_source import can_be_read_again
 from features.captures.capture import BLOCK_BYTES, FRAMES_PER_CHUNK, open_capture
-from features.captures.packet import PACKET, SkipReason, decode_frames, new_fragments
+from features.captures.packet import PACKET, SkipReason, Tunnel, decode_frames, new_fragments, new_tunnels
 from features.errors import ConfigError
 from features.metering.flow_record import EndReason
 from features.metering.flow_table import HASH_WORDS, Limits, Table, new_table
@@ -40,14 +41,19 @@ from features.metering.meter_kernel import LATENESS_NS, RELINK_NS, end_capture, 
 BATCH_FLOWS = 32_768
 FIRST_FRAGMENTS = 4096
 LARGEST_SETTING = 1e9
+LAYERS = ("outer", "inner")
 
 
 @dataclass(frozen=True)
 class MeterSettings:
-    """When a flow ends; seconds of packet time.
+    """When a flow ends, in seconds of packet time, and what makes it one.
+
+    Attributes:
+        layer: Which packet is metered: the "outer" one, or the "inner" one of tunnels.
+        vlan_in_key: Equal addresses and ports in two VLANs, or two VXLAN networks, are two flows.
 
     Raises:
-        ConfigError: A value is not positive, or tcp_grace_s is longer than idle_timeout_s.
+        ConfigError: A number is not positive, tcp_grace_s is longer than idle_timeout_s, or there is no such layer.
     """
 
     idle_timeout_s: float = 60.0
@@ -55,10 +61,15 @@ class MeterSettings:
     tcp_grace_s: float = 1.0
     activity_gap_s: float = 1.0
     max_flows: int = 1_000_000
+    layer: str = "outer"
+    vlan_in_key: bool = False
 
     def __post_init__(self) -> None:
         """Refuse what cannot be metered by."""
-        for name, value in vars(self).items():
+        if self.layer not in LAYERS:
+            raise ConfigError("there is no such layer to meter", "layer", " or ".join(LAYERS), self.layer)
+        for name in ("idle_timeout_s", "active_timeout_s", "tcp_grace_s", "activity_gap_s", "max_flows"):
+            value = getattr(self, name)
             if not 0 < value <= LARGEST_SETTING:
                 raise ConfigError(
                     "a meter setting is out of range", name, f"above 0, at most {LARGEST_SETTING:g}", f"{value}"
@@ -98,10 +109,11 @@ class CaptureMeter:
         counts: Complete once meter() is exhausted: packets_read, packets_metered, packets_out_of_order,
             packets_astray_in_time,
             "skipped.REASON" each, flows, "ended.REASON" each; packets_read is packets_metered and all that was skipped.
+            Of the inner layer also "tunnels.KIND" each, once for every tunnel that a packet lay in.
     """
 
     def __init__(self, settings: MeterSettings = MeterSettings(), block_bytes: int = BLOCK_BYTES) -> None:
-        self._limits = settings.limits()
+        self._settings = settings
         self._block_bytes = block_bytes
         self.counts: dict[str, int] = {}
 
@@ -114,7 +126,7 @@ class CaptureMeter:
         """
         for path in filter(can_be_read_again, paths):
             open_capture(path).close()
-        run = _Run(self._limits)
+        run = _Run(self._settings)
         for path in paths:
             yield from run.file(path, self._block_bytes)
         yield from run.end()
@@ -124,20 +136,26 @@ class CaptureMeter:
 class _Run:
     """The state of one pass over captures."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, settings: MeterSettings) -> None:
         random = np.frombuffer(np.random.default_rng().bytes(8 * (HASH_WORDS + 7)), dtype=np.uint64)
         hash_keys, fragment_keys = random[: HASH_WORDS + 1].copy(), random[HASH_WORDS + 1 :].copy()
-        self._limits = limits
-        self._table: Table = new_table(limits.max_flows, BATCH_FLOWS, hash_keys)
+        self._limits = settings.limits()
+        self._vlan_in_key = settings.vlan_in_key
+        self._table: Table = new_table(settings.max_flows, BATCH_FLOWS, hash_keys)
         self._packets = np.zeros(FRAMES_PER_CHUNK, dtype=PACKET)
         self._skipped = np.zeros(len(SkipReason), dtype=np.int64)
         self._fragments = new_fragments(FIRST_FRAGMENTS, fragment_keys)
+        self._tunnels = new_tunnels(FRAMES_PER_CHUNK) if settings.layer == "inner" else None
 
     def file(self, path: Path, block_bytes: int) -> Iterator[FlowBatch]:
         """Meter one file."""
         with open_capture(path, block_bytes) as capture:
             for frames in capture:
-                kept = decode_frames(frames.block, frames.rows, self._packets, self._skipped, self._fragments)
+                kept = decode_frames(
+                    frames.block, frames.rows, self._packets, self._skipped, self._fragments, self._tunnels
+                )
+                if not self._vlan_in_key:
+                    self._packets["vlan"] = 0
                 yield from self._meter(self._packets[:kept])
             self._skipped[SkipReason.TORN_RECORD] += capture.torn_records
 
@@ -185,6 +203,12 @@ class _Run:
             "packets_out_of_order": int(state["out_of_order"]),
             "packets_astray_in_time": int(state["astray"]),
             **skipped,
+            **self._tunnel_counts(),
             "flows": sum(ended.values()),
             **ended,
         }
+
+    def _tunnel_counts(self) -> dict[str, int]:
+        if not self._tunnels:
+            return {}
+        return {f"tunnels.{kind.name.lower()}": int(self._tunnels.counts[kind]) for kind in Tunnel if kind}

@@ -156,6 +156,7 @@ def _tag(packet: Record, keys: np.ndarray) -> np.uint32:
     total += keys[4] * (low_low & low) + keys[5] * (low_low >> shift)
     total += keys[6] * (high_high & low) + keys[7] * (high_high >> shift)
     total += keys[8] * (high_low & low) + keys[9] * (high_low >> shift)
+    total += keys[10] * np.uint64(packet.vlan)
     return np.uint32(total >> shift)
 
 
@@ -205,8 +206,11 @@ def _find(table: Table, packet: Record, tag: np.uint32) -> Int:
     while slots[at]:
         if slots[at] >> shift == np.uint64(tag):
             row = np.int64(slots[at] & np.uint64(0xFFFFFFFF)) - 1
-            if table.flows[row].protocol == packet.protocol and (
-                _is_forward(table, row, packet) or _is_backward(table, row, packet)
+            flow = table.flows[row]
+            if (
+                flow.protocol == packet.protocol
+                and flow.vlan == packet.vlan
+                and (_is_forward(table, row, packet) or _is_backward(table, row, packet))
             ):
                 return row
         at = at + np.uint64(1) & mask
@@ -241,7 +245,7 @@ def _open_flow(table: Table, packet: Record, tag: np.uint32, time_ns: Int) -> In
     words[dst], words[dst + 1] = _swapped(packet.dst_high), _swapped(packet.dst_low)
     flow.src_port = packet.dst_port if reverse else packet.src_port
     flow.dst_port = packet.src_port if reverse else packet.dst_port
-    flow.protocol, flow.ip_version = packet.protocol, packet.ip_version
+    flow.protocol, flow.ip_version, flow.vlan = packet.protocol, packet.ip_version, packet.vlan
     flow.icmp_type, flow.icmp_code = packet.icmp_type, packet.icmp_code
     flow.first_ns = flow.last_ns = flow.active_start_ns = time_ns
     entry.tag = tag

@@ -113,8 +113,8 @@ def test_the_packet_outside(outer: Packet, _inner: Packet | None, _tunnel: Tunne
     """Without the option the outer packet is the one."""
     reason, packet = decode_bytes(bytes(ETHER / outer))
     header = type(outer)(bytes(outer))
-    last = header[IPv6ExtHdrDestOpt] if IPv6ExtHdrDestOpt in header else header
-    protocol = last.proto if isinstance(last, IP) else last.nh
+    following = header[IPv6ExtHdrDestOpt].nh if IPv6ExtHdrDestOpt in header else header.fields.get("nh")
+    protocol = header.proto if isinstance(header, IP) else following
     assert reason == SkipReason.NONE
     assert (int(packet["protocol"]), int(packet["length"])) == (protocol, len(outer))
     assert (seen(packet).src, seen(packet).dst) == (mapped(header.src), mapped(header.dst))
