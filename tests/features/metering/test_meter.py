@@ -99,7 +99,7 @@ def decoded(path: Path) -> Iterator[Seen]:
         for block, rows in capture:
             for row in packets[: decode_frames(block, rows, packets, skipped, fragments)]:
                 values = dict(zip(PACKET.names or (), row.tolist(), strict=True))
-                values.pop("ip_id")
+                del values["ip_id"], values["vlan"]
                 ends = {
                     end: values.pop(f"{end}_high").to_bytes(8) + values.pop(f"{end}_low").to_bytes(8)
                     for end in ("src", "dst")
