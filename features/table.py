@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import SchemaError
-from features.schema import LABEL_NAMES, arrow_schema, difference
+from features.schema import FEATURE_NAMES, LABEL_NAMES, arrow_schema, difference
 
 SUFFIX = ".parquet"
 FINGERPRINT = b"flowtag.schema_fingerprint"
 PRESENT = "flowtag.columns_present"
+GIVEN = b"flowtag.columns_given"
 
 
 @contextmanager
@@ -72,6 +73,21 @@ def columns_present(table: pq.ParquetFile) -> frozenset[str]:
     """Return the columns of an open table that hold at least one value; all of them where the file does not say."""
     note = (table.metadata.metadata or {}).get(PRESENT.encode())
     return frozenset(json.loads(note) if note else table.schema_arrow.names)
+
+
+def giving(schema: pa.Schema, given: Collection[str]) -> pa.Schema:
+    """Return a table's schema with the feature columns noted that its source can give."""
+    names = [name for name in FEATURE_NAMES if name in given]
+    return schema.with_metadata({**schema.metadata, GIVEN: json.dumps(names)})
+
+
+def columns_given(table: pq.ParquetFile) -> frozenset[str]:
+    """Return the feature columns that an open table's source can give, whether or not they hold a value here.
+
+    A table without the note was made of packets, which give all of them.
+    """
+    note = (table.schema_arrow.metadata or {}).get(GIVEN)
+    return frozenset(json.loads(note) if note else FEATURE_NAMES)
 
 
 def is_feature_table(path: Path) -> bool:

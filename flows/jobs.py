@@ -45,8 +45,8 @@ def train(train_on: list[Path], valid_on: list[Path], settings: Settings) -> Reg
 @flow(name="score", flow_run_name="score {source.name}")
 def score(source: Path, rules: Path | None, settings: Settings) -> StageResult:
     """Score traffic or a feature table with the champion, and report; with rules, against the truth."""
-    detector = fetch_champion(settings)
     flows = known(source) if is_feature_table(source) else ingest_traffic(source, settings)
+    detector = fetch_champion(flows.path, settings)
     labelled = label_table(flows.path, rules, settings) if rules else None
     detections = score_table(flows.path, detector.folder, settings)
     truth = evaluate_table(labelled.path, detector.folder, settings) if labelled else None

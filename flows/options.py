@@ -22,6 +22,12 @@ SOURCE = "A capture or flow records, told by content; a folder or quoted pattern
 Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE...", help=SOURCE)]
 TrainOn = Annotated[list[Path], typer.Option("--train", help="Traffic with rules beside it, or labelled table.")]
 ValidOn = Annotated[list[Path], typer.Option("--valid", help="Another one, to choose thresholds on.")]
+ViewName = Annotated[
+    str | None,
+    typer.Option(
+        "--view", help="Columns to learn from: packets, biflow, counters, netflow, own, or auto: all the tables give."
+    ),
+]
 Rules = Annotated[Path | None, typer.Option("--rules", help="Truth to compare with [NAME.rules.csv beside it].")]
 
 

@@ -75,11 +75,14 @@ def register_detector(trained: StageResult, tables: Tables, settings: Settings) 
     retry_delay_seconds=DELAYS_S,
     retry_condition_fn=may_help,
 )
-def fetch_champion(settings: Settings) -> Champion:
-    """Fetch the detector in use from the registry."""
+def fetch_champion(table: Path, settings: Settings) -> Champion:
+    """Fetch the detector in use for the columns that a table gives from the registry."""
+    from features.table import columns_given, open_table
     from pipeline.register import champion
 
-    return champion(settings)
+    with open_table(table) as flows:
+        given = columns_given(flows)
+    return champion(settings, given)
 
 
 @task(task_run_name="score {table.stem}", cache_policy=NO_CACHE)

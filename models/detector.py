@@ -14,9 +14,8 @@ import json
 import os
 import shutil
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from difflib import unified_diff
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import ModelError, ModelMismatch
+from features.views import PACKETS, missing_text
 from models import hurdle, losses, normaliser, pace  # noqa: F401 (importing them registers what a saved network names)
 from models.dataset import TagDataset
 from models.familiarity import Familiarity, inputs_of
@@ -53,6 +53,7 @@ class DetectorCard:
         benign_medians: The typical benign flow, one value a column, None for null; what reasons compare with.
         settings: Of training and thresholds, plain values.
         validation: Figures on the validation flows, plain values.
+        view: What the set of its columns is called (`features.views`).
     """
 
     tag_names: tuple[str, ...]
@@ -63,6 +64,7 @@ class DetectorCard:
     benign_medians: tuple[float | None, ...]
     settings: dict[str, Any]
     validation: dict[str, Any]
+    view: str = PACKETS
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "DetectorCard":
@@ -139,22 +141,34 @@ class Detector:
         medians = np.asarray([np.nan if value is None else value for value in self.card.benign_medians], np.float32)
         return top_reasons(self.network, features, np.asarray(tags, np.intp), medians, self.card.feature_names, top)
 
-    def require_schema(self, feature_names: Sequence[str], fingerprint: str) -> None:
-        """Compare the schema of the flows to score with the detector's.
+    def require_columns(self, given: Collection[str], fingerprint: str) -> None:
+        """Compare what the flows to score give with what the detector needs.
+
+        Args:
+            given: Names of the feature columns that the flows' source can give.
+            fingerprint: Of the flows' schema.
 
         Raises:
-            ModelMismatch: They differ; shows how, as a diff.
+            ModelMismatch: The schema is another one, or columns are missing; says which.
         """
-        if tuple(feature_names) == self.card.feature_names and fingerprint == self.card.schema_fingerprint:
-            return
-        lines = unified_diff(self.card.feature_names, tuple(feature_names), "detector", "flows", n=0, lineterm="")
-        raise ModelMismatch(
-            "the detector was trained for another feature schema",
-            f"schema version {self.card.schema_version}",
-            self.card.schema_fingerprint,
-            fingerprint + "".join(f"\n    {line}" for line in lines),
-            "extract the flows again with this version, or train a new detector",
-        )
+        needed = self.card.feature_names
+        missing = [name for name in needed if name not in given]
+        if missing:
+            raise ModelMismatch(
+                "the flows lack columns that the detector needs",
+                f"detector of the view {self.card.view!r}",
+                f"{len(needed)} columns",
+                missing_text(missing),
+                "train a detector on flows like these: flowtag train --train SOURCE --valid SOURCE",
+            )
+        if fingerprint != self.card.schema_fingerprint:
+            raise ModelMismatch(
+                "the detector was trained for another feature schema",
+                f"schema version {self.card.schema_version}",
+                self.card.schema_fingerprint,
+                fingerprint,
+                "extract the flows again with this version, or train a new detector",
+            )
 
     @classmethod
     def load(cls, directory: Path) -> "Detector":
@@ -218,6 +232,16 @@ def _read_network(path: Path) -> keras.Model:
         raise ModelError(
             "the network cannot be read", str(path), "a .keras file of flowtag", str(error).partition("\n")[0]
         ) from error
+
+
+def read_card(directory: Path) -> DetectorCard:
+    """Return what a detector is, without loading its network.
+
+    Raises:
+        ModelError: The directory holds no detector, or a damaged one.
+        ModelMismatch: It was written in another format.
+    """
+    return _read_card(directory)[0]
 
 
 def _read_card(directory: Path) -> tuple[DetectorCard, str]:

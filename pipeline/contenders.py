@@ -15,7 +15,9 @@ import joblib  # type: ignore[import-untyped]  # carries no types
 import numpy as np
 import numpy.typing as npt
 
-from features.schema import FEATURE_NAMES, SCHEMA_VERSION, fingerprint
+from features.schema import SCHEMA_VERSION, fingerprint
+from features.table import columns_given, open_table
+from features.views import name_of
 from models.boosting import BoostedTags, fit_boosting
 from models.dataset import TagDataset, read_dataset
 from models.detector import Detector, DetectorCard, benign_medians
@@ -76,11 +78,12 @@ def judge(labelled: Path, detector: Path, beside: Path | None) -> tuple[int, dic
         beside: The folder with the two that were trained beside it, if they are known.
 
     Raises:
-        ModelMismatch: The detector was trained for another schema.
+        ModelMismatch: The detector was trained for another schema, or for columns that the table lacks.
     """
     loaded = Detector.load(detector)
-    loaded.require_schema(FEATURE_NAMES, fingerprint())
-    flows = read_dataset([labelled], FEATURE_NAMES, loaded.card.tag_names)
+    with open_table(labelled, labelled=True) as table:
+        loaded.require_columns(columns_given(table), fingerprint())
+    flows = read_dataset([labelled], loaded.card.feature_names, loaded.card.tag_names)
     contenders = [_network(DETECTOR, loaded), *(trained_beside(beside) if beside else ())]
     return len(flows), {contender.name: contender.evaluation(flows) for contender in contenders}
 
@@ -136,6 +139,7 @@ def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice:
             "thresholds": asdict(choice.cuts) if choice.cuts else {"all": HALF},
         },
         validation={},
+        view=name_of(train.feature_names),
     )
     scores = Detector(trained.network, card).score(valid.features)
     cuts = choose_thresholds(valid.tags, scores, choice.cuts) if choice.cuts else _as_found(valid, scores, halves)

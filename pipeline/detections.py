@@ -12,8 +12,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.schema import COLUMNS, FEATURE_NAMES, arrow_schema, fingerprint
-from features.table import open_table
+from features.schema import COLUMNS, arrow_schema, fingerprint
+from features.table import columns_given, open_table
 from models.dataset import feature_matrix
 from models.detector import Detector
 from models.occlusion import Reason
@@ -86,7 +86,8 @@ def write_detections(table: Path, detector_folder: Path, folder: Path) -> Counte
         ModelMismatch: The detector was trained for another schema; nothing has been written.
     """
     detector = Detector.load(detector_folder)
-    detector.require_schema(FEATURE_NAMES, fingerprint())
+    with open_table(table) as source:
+        detector.require_columns(columns_given(source), fingerprint())
     folder.mkdir()
     with (
         open_table(table) as source,

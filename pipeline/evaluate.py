@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 from features.table import open_table
+from features.views import VIEW_NAMES
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.progress import say
 from pipeline.settings import Settings
@@ -34,10 +35,13 @@ def evaluate(labelled: Path, detector: Path, settings: Settings) -> StageResult:
 
 
 def _trained_beside(detector: Path, settings: Settings) -> Path | None:
-    folder = detector_folder(settings)
-    ours, asked = folder / "detector" / "detector.json", detector / "detector.json"
-    known = ours.is_file() and asked.is_file() and ours.read_bytes() == asked.read_bytes()
-    return folder if known else None
+    asked = detector / "detector.json"
+    folders = [detector_folder(settings, view) for view in VIEW_NAMES] if asked.is_file() else []
+    for folder in folders:
+        ours = folder / "detector" / "detector.json"
+        if ours.is_file() and ours.read_bytes() == asked.read_bytes():
+            return folder
+    return None
 
 
 def _evaluated(labelled: Path, detector: Path, beside: Path | None, artifact: Path) -> Built:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 from features.labels.vocabulary import read_vocabulary
-from features.schema import FEATURE_NAMES
 from models.dataset import TagDataset, read_dataset
 from models.losses import LossSettings
 from models.network import NetworkSettings
@@ -13,15 +12,17 @@ from pipeline.contenders import fit_contenders
 from pipeline.manifest import Built
 from pipeline.progress import say
 from pipeline.settings import Settings
-from pipeline.train import Tables
+from pipeline.train import Tables, chosen_view
 
 
 def fit(tables: Tables, settings: Settings, artifact: Path) -> Built:
     """Read the tables, train all contenders into a new folder, and count what they learned from."""
     names = read_vocabulary().names
-    train, valid = (read_dataset(paths, FEATURE_NAMES, names) for paths in (tables.train, tables.valid))
+    view = chosen_view(tables, settings)
+    train, valid = (read_dataset(paths, view.columns, names) for paths in (tables.train, tables.valid))
     say(
-        f"training on {len(train):,} flows of {len(FEATURE_NAMES)} columns, {int(train.attack.sum()):,} of them attacks"
+        f"training on {len(train):,} flows, {int(train.attack.sum()):,} of them attacks, "
+        f"by the {len(view.columns)} columns of the view {view.name}"
     )
     fit_contenders(train, valid, training_settings(settings), threshold_settings(settings), artifact)
     return Built(len(train), {**_counts("train", train), **_counts("valid", valid)})

@@ -13,13 +13,13 @@ from features.metering.meter import MeterSettings
 from features.records.extraction import extract_records
 from features.records.rejects import Reject
 from features.schema import arrow_schema, fingerprint
-from features.table import Written, write_table
+from features.table import Written, giving, write_table
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once, write_atomically
 from pipeline.progress import counted, say
 from pipeline.settings import Settings
 from pipeline.traffic import NAMED, Traffic, look_at, record_settings
 
-VERSION = 2
+VERSION = 3
 REJECTS_SUFFIX = ".rejects.csv"
 
 
@@ -84,10 +84,11 @@ def _of_captures(traffic: Traffic, settings: Settings, artifact: Path) -> tuple[
 
 def _of_records(traffic: Traffic, settings: Settings, artifact: Path) -> tuple[Written, dict[str, int]]:
     extraction = extract_records(traffic.files, record_settings(settings))
-    written = write_table(counted(extraction, f"reading {traffic.name}"), artifact, arrow_schema())
+    schema = giving(arrow_schema(), extraction.columns_given())
+    written = write_table(counted(extraction, f"reading {traffic.name}"), artifact, schema)
     say(
         f"{traffic.name}: {extraction.counts['rows_read']:,} rows became {written.rows:,} flows, "
-        f"with values in {extraction.counts['columns_present']} of {len(arrow_schema())} columns"
+        f"with values in {extraction.counts['columns_present']} of {len(schema)} columns"
     )
     _write_rejects(extraction.rejects, settings.state.root / "features" / f"{traffic.name}{REJECTS_SUFFIX}")
     return written, extraction.counts

@@ -7,12 +7,12 @@ from pathlib import Path
 from features.labels.rules import Labeller, Rule, read_rules
 from features.labels.vocabulary import Vocabulary, read_vocabulary
 from features.schema import fingerprint, labelled_schema
-from features.table import open_table, write_table
+from features.table import columns_given, giving, open_table, write_table
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.progress import counted, say
 from pipeline.settings import Settings
 
-VERSION = 1
+VERSION = 2
 NAMED = 3
 
 
@@ -44,7 +44,7 @@ def _labelled(table: Path, rules: Path, vocabulary: Vocabulary, artifact: Path) 
     labeller = Labeller(read, vocabulary)
     with open_table(table) as source:
         batches = counted(labeller.label(source.iter_batches()), f"labelling {table.stem}")
-        written = write_table(batches, artifact, labelled_schema())
+        written = write_table(batches, artifact, giving(labelled_schema(), columns_given(source)))
     if unmatched := labeller.unmatched():
         named = ", ".join(f"{rule.name} (line {rule.line})" for rule in unmatched[:NAMED])
         say(f"{table.stem}: {len(unmatched)} rules match no flow, such as {named}")

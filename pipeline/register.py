@@ -1,16 +1,18 @@
 """Stage: a trained detector into MLflow: its run, its figures, its version, and the verdict whether to use it."""
 
 import json
+from collections.abc import Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from features.errors import NoChampion
+from features.errors import ModelMismatch, NoChampion
 from features.labels.vocabulary import read_vocabulary
 from features.schema import FEATURE_NAMES, fingerprint
 from features.table import open_table
+from features.views import VIEW_NAMES, View, missing_text
 from models.dataset import feature_matrix
-from models.detector import Matrix
+from models.detector import Matrix, read_card
 from models.metrics import Evaluation, TagFigures
 from models.registry import CHALLENGER, CHAMPION, promote, resolve
 from models.registry import register as register_version
@@ -18,9 +20,9 @@ from models.tracking import InputNote, TrackedRun, TrackingStore, tracked_run
 from models.verdict import Verdict, VerdictLimits, judge
 from pipeline.manifest import Built, Plan, StageResult, digest, finished, run_once
 from pipeline.progress import say
-from pipeline.registered import Champion, Registered
+from pipeline.registered import Champion, Registered, no_champion
 from pipeline.settings import Settings
-from pipeline.train import DETECTOR, TRAINING_FILE, Tables
+from pipeline.train import DETECTOR, TRAINING_FILE, Tables, chosen_view, in_view
 
 VERSION = 1
 EXAMPLE_FLOWS = 5
@@ -47,15 +49,33 @@ def register(trained: StageResult, tables: Tables, settings: Settings) -> Regist
     return _receipt(run_once(plan, lambda artifact: _entered(trained, tables, settings, artifact)).path)
 
 
-def champion(settings: Settings) -> Champion:
-    """Fetch the detector in use.
+def champion(settings: Settings, given: Collection[str] = FEATURE_NAMES) -> Champion:
+    """Fetch the detector in use for flows that give some feature columns: of those that need no others the largest.
 
     Raises:
-        NoChampion: No detector is in use.
+        NoChampion: No detector is in use for any view.
+        ModelMismatch: Those in use all need columns that are not given; shows what the smallest of them lacks.
         ServiceError: MLflow's database or server does not answer.
     """
-    found = resolve(store(settings), f"models:/{settings.mlflow.model_name}@{CHAMPION}")
-    return Champion(found.directory, found.name, found.version)
+    lacking: tuple[str, list[str]] | None = None
+    for view in VIEW_NAMES:
+        try:
+            found = resolve(store(settings), f"models:/{settings.mlflow.model_name}@{in_view(CHAMPION, view)}")
+        except NoChampion:
+            continue
+        missing = [name for name in read_card(found.directory).feature_names if name not in given]
+        if not missing:
+            return Champion(found.directory, found.name, found.version, view)
+        lacking = (f"{found.name} version {found.version}, view {view}", missing)
+    if lacking is None:
+        raise no_champion(settings)
+    raise ModelMismatch(
+        "the flows lack columns that every detector in use needs",
+        lacking[0],
+        "a table with its columns",
+        missing_text(lacking[1]),
+        "flowtag train --train SOURCE --valid SOURCE, on flows like these",
+    )
 
 
 def store(settings: Settings) -> TrackingStore:
@@ -71,14 +91,15 @@ def verdict_limits(settings: Settings) -> VerdictLimits:
 def _entered(trained: StageResult, tables: Tables, settings: Settings, artifact: Path) -> Built:
     notes: dict[str, Any] = json.loads((trained.path / TRAINING_FILE).read_text("utf-8"))
     name, where = settings.mlflow.model_name, store(settings)
+    view = chosen_view(tables, settings)
     verdict = _verdict(notes[DETECTOR]["validation"], settings)
     told = {"flowtag.verdict": "; ".join(verdict.reasons), **_lineage(trained)}
     with tracked_run(where, name, told) as run:
         _log(run, notes, tables, settings)
-        number = register_version(where, run.run_id, name, trained.path / DETECTOR, _example(tables), told)
-        promote(where, name, number, CHALLENGER)
+        number = register_version(where, run.run_id, name, trained.path / DETECTOR, _example(tables, view), told)
+        promote(where, name, number, in_view(CHALLENGER, view.name))
         if verdict.accepted:
-            promote(where, name, number, CHAMPION)
+            promote(where, name, number, in_view(CHAMPION, view.name))
     registered = Registered(name, number, verdict.accepted, told["flowtag.verdict"], run.run_id)
     artifact.write_text(json.dumps(asdict(registered), indent=1) + "\n", "utf-8")
     say(f"MLflow: {registered}")
@@ -111,9 +132,9 @@ def _input(path: Path, context: Any) -> InputNote:  # noqa: ANN401 (one of the l
         return InputNote(path.stem, digest(path), str(path), table.metadata.num_rows, context)
 
 
-def _example(tables: Tables) -> Matrix:
+def _example(tables: Tables, view: View) -> Matrix:
     with open_table(tables.train[0]) as table:
-        return feature_matrix(next(table.iter_batches(EXAMPLE_FLOWS)), FEATURE_NAMES)
+        return feature_matrix(next(table.iter_batches(EXAMPLE_FLOWS)), view.columns)
 
 
 def _lineage(trained: StageResult) -> dict[str, str]:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import NoChampion
+from features.views import PACKETS
 from pipeline.settings import Settings
 
 
@@ -38,24 +39,31 @@ class Champion:
         folder: Its directory on this machine.
         name: Of the registered model.
         version: Counted from 1.
+        view: The set of columns that it was trained for.
     """
 
     folder: Path
     name: str
     version: int
+    view: str = PACKETS
 
     @property
     def title(self) -> str:
         """Return what reports call it, such as "flowtag version 3"."""
-        return f"{self.name} version {self.version}"
+        return f"{self.name} version {self.version}" + (f", view {self.view}" if self.view != PACKETS else "")
 
 
 def require_registry(settings: Settings) -> None:
     """Raise NoChampion where the default registry does not exist yet; asking it would make it."""
     if not settings.mlflow.tracking_uri and not (settings.state.root / "mlflow.db").exists():
-        raise NoChampion(
-            "no detector is in use yet",
-            f"models:/{settings.mlflow.model_name}@champion in {settings.tracking_uri}",
-            "a detector that was trained and accepted",
-            next_step="flowtag train --train CAPTURE --valid CAPTURE, or flowtag demo",
-        )
+        raise no_champion(settings)
+
+
+def no_champion(settings: Settings) -> NoChampion:
+    """Return the error for a registry without a detector in use."""
+    return NoChampion(
+        "no detector is in use yet",
+        f"models:/{settings.mlflow.model_name}@champion in {settings.tracking_uri}",
+        "a detector that was trained and accepted",
+        next_step="flowtag train --train SOURCE --valid SOURCE, or flowtag demo",
+    )

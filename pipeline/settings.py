@@ -87,6 +87,14 @@ class RecordsSection(Section):
     rejects_kept: PositiveInt = setting(1000, "malformed rows kept with line and reason; all are counted", "rows")
 
 
+class DetectorSection(Section):
+    """What detectors are trained for."""
+
+    view: Literal["auto", "packets", "biflow", "counters", "netflow", "own"] = setting(
+        "auto", "columns that are learned from; auto: the largest view that all tables give"
+    )
+
+
 class NetworkSection(Section):
     """The network's shape (becomes models.network.NetworkSettings)."""
 
@@ -186,6 +194,7 @@ class Settings(Section):
     state: StateSection = StateSection()
     meter: MeterSection = MeterSection()
     records: RecordsSection = RecordsSection()
+    detector: DetectorSection = DetectorSection()
     network: NetworkSection = NetworkSection()
     loss: LossSection = LossSection()
     training: TrainingSection = TrainingSection()

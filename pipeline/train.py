@@ -7,8 +7,9 @@ from typing import Any
 
 from features.errors import InputError
 from features.labels.vocabulary import read_vocabulary
-from features.schema import fingerprint
-from features.table import open_table
+from features.schema import FEATURE_NAMES, fingerprint
+from features.table import columns_given, open_table
+from features.views import PACKETS, View, view_of
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.settings import Settings
 
@@ -48,19 +49,41 @@ def train(tables: Tables, settings: Settings) -> StageResult:
 
 
 def plan(tables: Tables, settings: Settings) -> Plan:
-    """Return what a training depends on: the tables' content, its settings, schema and vocabulary."""
+    """Return what a training depends on: the tables' content, its settings, schema and vocabulary.
+
+    Raises:
+        ModelMismatch: The tables lack columns of the view that the settings ask for.
+    """
     return Plan(
         "train",
         VERSION,
-        detector_folder(settings),
+        detector_folder(settings, chosen_view(tables, settings).name),
         tables.digests(),
         {**_chosen(settings), "schema": fingerprint(), "vocabulary": read_vocabulary().fingerprint},
     )
 
 
-def detector_folder(settings: Settings) -> Path:
-    """Return where the trained contenders lie, whether or not they do yet."""
-    return settings.state.root / "detectors" / settings.mlflow.model_name
+def chosen_view(tables: Tables, settings: Settings) -> View:
+    """Return the view to train for: the one asked for, or the largest whose columns all tables give.
+
+    Raises:
+        ModelMismatch: The tables lack columns of the view that the settings ask for.
+    """
+    given = frozenset(FEATURE_NAMES)
+    for path in (*tables.train, *tables.valid):
+        with open_table(path, labelled=True) as table:
+            given &= columns_given(table)
+    return view_of(given, settings.detector.view)
+
+
+def detector_folder(settings: Settings, view: str = PACKETS) -> Path:
+    """Return where the contenders trained for a view lie, whether or not they do yet."""
+    return settings.state.root / "detectors" / in_view(settings.mlflow.model_name, view)
+
+
+def in_view(name: str, view: str) -> str:
+    """Return what is called by a name for packets, for another view: champion-biflow."""
+    return name if view == PACKETS else f"{name}-{view}"
 
 
 def modules_needed(settings: Settings) -> tuple[str, ...]:
@@ -69,7 +92,7 @@ def modules_needed(settings: Settings) -> tuple[str, ...]:
 
 
 def _chosen(settings: Settings) -> dict[str, Any]:
-    sections = ("network", "loss", "training", "thresholds")
+    sections = ("detector", "network", "loss", "training", "thresholds")
     return {name: getattr(settings, name).model_dump(mode="json") for name in sections}
 
 

@@ -12,6 +12,7 @@ from features.errors import RecordError
 from features.extract import neighbours
 from features.records.adapter import Floats
 from features.records.detect import detect
+from features.records.given import given_features, says_something
 from features.records.layout import Layout
 from features.records.ordering import by_end
 from features.records.rejects import Reject, Rejects
@@ -22,13 +23,6 @@ from features.records.table_rows import TableRows
 from features.schema import COLUMNS
 
 ROW = np.dtype([("row", "i8")])
-CONTEXT_NEEDS = {
-    "failed_share": ("bwd_packets",),
-    "log_bytes": ("fwd_bytes",),
-    "request_sizes": ("fwd_payload_bytes",),
-    "response_sizes": ("bwd_payload_bytes",),
-}
-"""Context columns by a part of their name, and the targets without which they would say nothing."""
 
 
 class RecordExtraction:
@@ -48,6 +42,14 @@ class RecordExtraction:
         self.counts: dict[str, int] = {}
         self.rejects: list[Reject] = []
         self.columns_present: tuple[str, ...] = ()
+
+    def columns_given(self) -> frozenset[str]:
+        """Return the feature columns that files of this kind can hold a value in, before any row is read.
+
+        Raises:
+            RecordError: A file is of no known kind.
+        """
+        return frozenset().union(*(given_features(detect(path, self._settings).targets()) for path in self._paths))
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Read the files and yield their flows; every iteration reads them anew.
@@ -144,7 +146,7 @@ def _released(
     waiting: list[pa.RecordBatch], count: int, context: dict[str, Floats], known: set[str]
 ) -> Iterator[tuple[pa.RecordBatch, dict[str, Floats]]]:
     """Yield the first `count` waiting rows, a batch at a time, and take them off the list."""
-    telling = {name: values for name, values in context.items() if _says_something(name, known)}
+    telling = {name: values for name, values in context.items() if says_something(name, known)}
     at = 0
     while at < count:
         batch = waiting.pop(0)
@@ -153,7 +155,3 @@ def _released(
             waiting.insert(0, batch.slice(taken))
         yield batch.slice(0, taken), {name: values[at : at + taken] for name, values in telling.items()}
         at += taken
-
-
-def _says_something(name: str, known: set[str]) -> bool:
-    return all(known.issuperset(needs) for part, needs in CONTEXT_NEEDS.items() if part in name)

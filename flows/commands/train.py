@@ -7,12 +7,13 @@ from dataclasses import asdict
 import typer
 
 from features.errors import ModelError
-from flows.options import ConfigFile, Json, Overrides, State, TrainOn, ValidOn, Verbose, settings_of, show
+from flows.options import ConfigFile, Json, Overrides, State, TrainOn, ValidOn, Verbose, ViewName, settings_of, show
 
 
 def train(
     train_on: TrainOn,
     valid_on: ValidOn,
+    view: ViewName = None,
     state: State = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -20,7 +21,8 @@ def train(
     verbose: Verbose = False,
 ) -> None:
     """Train a detector, register it, and put it in use if it is fit for it; exit 5 if it is not."""
-    settings = settings_of(state, config, overrides, verbose)
+    chosen = [*(overrides or ()), *([f"detector.view={view}"] if view else ())]
+    settings = settings_of(state, config, chosen, verbose)
     from flows.session import recorded
     from pipeline.sources import check_apart, check_labelled
     from pipeline.train import modules_needed
