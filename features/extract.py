@@ -92,7 +92,7 @@ def _identity(flows: npt.NDArray[np.void], capture: str, first_id: int) -> dict[
     return {
         "capture": pa.array([capture] * len(flows), pa.string()),
         "flow_id": pa.array(np.arange(first_id, first_id + len(flows))),
-        "community_id": pa.array(community_ids(flows), pa.string()),
+        "community_id": community_ids(flows),
         "start": pa.array(flows["first_ns"]).cast(moment),
         "end": pa.array(flows["last_ns"]).cast(moment),
         "src_ip": address_text(flows["src"]),

@@ -90,7 +90,7 @@ def _completed_ids(batch: pa.RecordBatch, given: pa.Array) -> pa.Array:
     """Return the Community IDs that the source gives, computed where it gives none and ports or types are known."""
     if not given.null_count:
         return given
-    computed = pa.array(community_ids(shown_fields(batch)), pa.string())
+    computed = community_ids(shown_fields(batch))
     protocol = number_or(batch, "protocol", np.nan)
     ported = has_ports({"protocol": protocol})
     no_ports = np.isnan(number_or(batch, "src_port", np.nan)) | np.isnan(number_or(batch, "dst_port", np.nan))

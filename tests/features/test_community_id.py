@@ -1,11 +1,16 @@
-"""Community ID v1 against the values its specification publishes."""
+"""Community ID v1 against the values its specification publishes, and against hashlib."""
 
+import base64
+import hashlib
 import ipaddress
+import struct
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from features.community_id import community_ids
+from features.community_id import COUNTERPARTS, community_ids
 from features.kernel_types import NEVER
 from features.metering.flow_record import FLOW
 
@@ -37,4 +42,42 @@ def flow(src: str, dst: str, protocol: int, ports: tuple[int, int]) -> np.ndarra
 )
 def test_published_values(src: str, dst: str, protocol: int, ports: tuple[int, int], expected: str) -> None:
     """The identifier is the published one, and the same from both ends."""
-    assert community_ids(flow(src, dst, protocol, ports)) == [expected]
+    assert community_ids(flow(src, dst, protocol, ports)).to_pylist() == [expected]
+
+
+def by_hashlib(row: np.void, seed: int) -> str:
+    """Return the identifier of a FLOW row by the specification's words."""
+    src, dst = row["src"].tobytes(), row["dst"].tobytes()
+    if row["ip_version"] == 4:
+        src, dst = src[12:], dst[12:]
+    protocol, src_port, dst_port = (int(row[name]) for name in ("protocol", "src_port", "dst_port"))
+    one_way = False
+    if protocol in COUNTERPARTS:
+        replies, kind = COUNTERPARTS[protocol], int(row["icmp_type"])
+        one_way = kind not in replies
+        src_port, dst_port = kind, replies.get(kind, int(row["icmp_code"]))
+    if not one_way and (src, src_port) > (dst, dst_port):
+        src, dst, src_port, dst_port = dst, src, dst_port, src_port
+    text = struct.pack("!H", seed) + src + dst + struct.pack("!BB", protocol, 0)
+    if protocol in (6, 17, 132, *COUNTERPARTS):
+        text += struct.pack("!HH", src_port, dst_port)
+    return "1:" + base64.b64encode(hashlib.sha1(text, usedforsecurity=False).digest()).decode()
+
+
+@given(st.integers(0, 1 << 32), st.integers(0, 65_535))
+def test_any_flow_is_hashed_as_hashlib_does(number: int, seed: int) -> None:
+    """Whatever the addresses, ports, types and protocol, near each other or not, in either version of IP."""
+    rows = np.frombuffer(np.random.default_rng(number).bytes(64 * FLOW.itemsize), FLOW).copy()
+    rows["ip_version"] = [4, 6] * 32
+    rows["protocol"][:32] = [1, 58, 6, 17, 132, 47, 58, 1] * 4
+    rows["icmp_type"] &= 0xFF
+    rows["icmp_code"] &= 0xFF
+    rows["icmp_type"][:8] = [8, 128, 0, 0, 0, 0, 135, 13]
+    rows["src"][::3, :15] = rows["dst"][::3, :15]
+    rows["src"][::9], rows["src_port"][::18] = rows["dst"][::9], rows["dst_port"][::18]
+    assert community_ids(rows, seed).to_pylist() == [by_hashlib(row, seed) for row in rows]
+
+
+def test_no_flows() -> None:
+    """Of no flow there is no identifier."""
+    assert community_ids(np.empty(0, FLOW)).to_pylist() == []
