@@ -13,10 +13,10 @@ Words = npt.NDArray[np.uint64]
 
 def address_text(addresses: npt.NDArray[np.uint8]) -> pa.Array:
     """Return each address, shape (n, 16), as a string: dotted IPv4 where mapped, RFC 5952 form for IPv6."""
-    packed = np.ascontiguousarray(addresses).view("V16").ravel()
-    unique, codes = np.unique(packed, return_inverse=True)
-    names = pa.array([_text(value.tobytes()) for value in unique], pa.string())
-    return pa.DictionaryArray.from_arrays(pa.array(codes.astype(np.int32)), names).cast(pa.string())
+    data = pa.py_buffer(np.ascontiguousarray(addresses))
+    encoded = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(addresses), [None, data]).dictionary_encode()
+    names = pa.array([_text(value) for value in encoded.dictionary.to_pylist()], pa.string())
+    return pa.DictionaryArray.from_arrays(encoded.indices, names).cast(pa.string())
 
 
 def _text(packed: bytes) -> str:

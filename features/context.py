@@ -27,6 +27,7 @@ LONG_S = 60
 LONG_NS = LONG_S * 1_000_000_000
 GAP_TICK_NS = 100_000
 LOG_TICK = 1e-6
+PIECE_ROWS = 32_768
 PRIME = np.uint64(0x9E3779B97F4A7C15)
 
 NEIGHBOUR = np.dtype(
@@ -45,6 +46,7 @@ NEIGHBOUR = np.dtype(
 """What a flow shows to its neighbours: 72 bytes, whatever its packets."""
 
 NeighbourRows = npt.NDArray[np.void]
+Values = npt.NDArray[np.float32]
 Named = Iterator[tuple[str, Floats]]
 
 
@@ -53,17 +55,18 @@ class Ready:
     """Flows whose windows are complete, by end time: the rows as they were pushed, and one array a context column."""
 
     flows: npt.NDArray[np.void]
-    columns: dict[str, Floats]
+    columns: dict[str, Values]
 
 
 class ContextWindow:
     """Holds flows until all that may have ended within LONG_S of them is known, then hands out their context.
 
     Memory: the rows that ended within LONG_S and the meter's lateness, 72 bytes for each that ended LONG_S before them,
-    and as much again, because a release waits until it is worth the sorting.
+    and as much again, because a release waits until it is worth the sorting; while it lasts, 4 bytes a context column
+    of each flow that it hands out.
     """
 
-    def __init__(self, rows: np.dtype[np.void], most_waiting: int = 1_000_000) -> None:
+    def __init__(self, rows: np.dtype[np.void], most_waiting: int = 300_000) -> None:
         """Start empty.
 
         Args:
@@ -71,47 +74,81 @@ class ContextWindow:
             most_waiting: With more rows than this, the older half goes without its later neighbours, and is counted.
         """
         self._past = np.empty(0, NEIGHBOUR)
-        self._waiting = np.empty(0, NEIGHBOUR)
-        self._flows = np.empty(0, rows)
+        self._shown: list[NeighbourRows] = []  # a batch each, by end time
+        self._flows: list[npt.NDArray[np.void]] = []  # the rows beside them
+        self._rows = rows
         self._most_waiting = most_waiting
         self.cut_short = 0
 
-    def push(self, flows: npt.NDArray[np.void], neighbours: NeighbourRows, watermark_ns: int) -> Ready:
-        """Take flows in any order and return those whose context is complete, by end time.
+    def push(self, flows: npt.NDArray[np.void], neighbours: NeighbourRows, watermark_ns: int) -> Iterator[Ready]:
+        """Take flows in any order and yield those whose context is complete, by end time, PIECE_ROWS at a time.
 
         Args:
             flows: The rows to hand back, shape (n,).
             neighbours: What they show, rows of NEIGHBOUR, shape (n,).
             watermark_ns: No later push holds a flow that ended before this time.
         """
-        waiting = np.concatenate([self._waiting, neighbours])
+        order = np.argsort(neighbours["end_ns"], kind="stable")
+        self._shown.append(neighbours[order])
+        self._flows.append(flows[order])
+        waiting = sum(map(len, self._shown))
+        complete = sum(int(np.searchsorted(shown["end_ns"], watermark_ns - LONG_NS)) for shown in self._shown)
+        if waiting - complete > self._most_waiting:
+            short = (waiting - complete) // 2
+            self.cut_short += short
+            yield from self._release(complete + short)
+        elif complete and 2 * complete >= waiting + len(self._past):
+            yield from self._release(complete)
+
+    def finish(self) -> Iterator[Ready]:
+        """Yield every flow still held; nothing comes after."""
+        yield from self._release(sum(map(len, self._shown)))
+
+    def _release(self, count: int) -> Iterator[Ready]:
+        """Yield the flows that ended first, and keep of them what later ones can see."""
+        waiting = np.concatenate([np.empty(0, NEIGHBOUR), *self._shown])
         order = np.argsort(waiting["end_ns"], kind="stable")
-        self._waiting = waiting[order]
-        self._flows = np.concatenate([self._flows, flows])[order]
-        complete = int(np.searchsorted(self._waiting["end_ns"], watermark_ns - LONG_NS))
-        if len(self._waiting) - complete > self._most_waiting:
-            complete += (len(self._waiting) - complete) // 2
-            self.cut_short += complete
-        worthwhile = 2 * complete >= len(self._waiting) + len(self._past)
-        return self._release(complete if worthwhile else 0)
+        past, waiting = len(self._past), waiting[order]
+        known = np.concatenate([self._past, waiting])
+        columns = context_columns(known, slice(past, past + count)) if count else {}
+        oldest_ns = waiting["end_ns"][count] - LONG_NS if count < len(waiting) else 0
+        done = known[: past + count]
+        self._past = done[np.searchsorted(done["end_ns"], oldest_ns) :].copy()
+        del known, waiting, done
+        for start in range(0, count, PIECE_ROWS):
+            piece = slice(start, min(start + PIECE_ROWS, count))
+            yield Ready(self._gathered(order[piece]), {name: values[piece] for name, values in columns.items()})
+        self._forget(order[:count])
 
-    def finish(self) -> Ready:
-        """Return every flow still held; nothing comes after."""
-        return self._release(len(self._waiting))
+    def _bounds(self) -> npt.NDArray[np.int64]:
+        """Return where each batch begins among the waiting rows, and the end of the last."""
+        return np.cumsum([0, *map(len, self._flows)])
 
-    def _release(self, count: int) -> Ready:
-        past = len(self._past)
-        known = np.concatenate([self._past, self._waiting])
-        columns = context_columns(known) if count else {}
-        ready = Ready(self._flows[:count], {name: values[past : past + count] for name, values in columns.items()})
-        done, self._waiting, self._flows = known[: past + count], self._waiting[count:], self._flows[count:]
-        oldest_ns = self._waiting["end_ns"][0] - LONG_NS if len(self._waiting) else 0
-        self._past = done[np.searchsorted(done["end_ns"], oldest_ns) :]
-        return ready
+    def _gathered(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
+        """Return waiting rows by their numbers."""
+        bounds = self._bounds()
+        batches = np.searchsorted(bounds, rows, side="right") - 1
+        gathered = np.empty(len(rows), self._rows)
+        for batch in np.unique(batches):
+            here = batches == batch
+            gathered[here] = self._flows[batch][rows[here] - bounds[batch]]
+        return gathered
+
+    def _forget(self, rows: npt.NDArray[np.int64]) -> None:
+        """Take rows off the batches: of each the ones that ended first, since batches are in order of end."""
+        taken = np.bincount(np.searchsorted(self._bounds(), rows, side="right") - 1, minlength=len(self._flows))
+        for batches in (self._shown, self._flows):
+            rest = [batch[count:].copy() for batch, count in zip(batches, taken, strict=True) if count < len(batch)]
+            batches[:] = rest
 
 
-def context_columns(flows: NeighbourRows) -> dict[str, Floats]:
-    """Return every context column, shape (n,), for flows sorted by end time; NaN where a value does not exist."""
+def context_columns(flows: NeighbourRows, rows: slice = slice(None)) -> dict[str, Values]:
+    """Return every context column of some rows among flows sorted by end time; NaN where a value does not exist.
+
+    Args:
+        flows: Rows of NEIGHBOUR by end time, shape (n,).
+        rows: Which of them to return; the others are there to be seen.
+    """
     src, dst, service = flows["src"], flows["dst"], flows["service"]
     endpoint = _joined(dst, service)
     src_ids, dst_ids, service_ids, endpoint_ids = (_dense(values) for values in (src, dst, service, endpoint))
@@ -123,7 +160,11 @@ def context_columns(flows: NeighbourRows) -> dict[str, Floats]:
         "pair": (_joined(src, dst), lambda g: chain(g.volumes(), g.variety({"services": service_ids}))),
         "same": (_joined(src, endpoint), lambda g: chain(g.volumes(), g.regularity(), g.sameness(sizes))),
     }
-    columns = {f"{name}_{key}": values for name, (by, of) in groups.items() for key, values in of(_Group(flows, by))}
+    columns = {
+        f"{name}_{key}": values[rows].astype(np.float32)
+        for name, (by, of) in groups.items()
+        for key, values in of(_Group(flows, by))
+    }
     for whole in ("src", "endpoint"):
         columns[f"same_share_of_{whole}_60s"] = columns["same_flows_60s"] / columns[f"{whole}_flows_60s"]
     return columns

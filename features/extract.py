@@ -30,22 +30,23 @@ class Extraction:
         self._paths = paths
         self._meter = CaptureMeter(settings)
         self._capture = capture
+        self._schema = arrow_schema()
         self.counts: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Read the captures and yield their flows; every iteration reads them anew."""
         window = ContextWindow(FLOW)
-        seed = secrets.randbits(63)
         rows = 0
-        for batch in self._meter.meter(self._paths):
-            ready = window.push(batch.flows, neighbours(batch.flows, seed), batch.watermark_ns)
-            if len(ready.flows):
-                yield self._rows(ready, rows)
-            rows += len(ready.flows)
-        ready = window.finish()
-        if len(ready.flows):
+        for ready in self._in_context(window):
             yield self._rows(ready, rows)
+            rows += len(ready.flows)
         self.counts = {**self._meter.counts, "context_cut_short": window.cut_short}
+
+    def _in_context(self, window: ContextWindow) -> Iterator[Ready]:
+        seed = secrets.randbits(63)
+        for batch in self._meter.meter(self._paths):
+            yield from window.push(batch.flows, neighbours(batch.flows, seed), batch.watermark_ns)
+        yield from window.finish()
 
     def _rows(self, ready: Ready, first_id: int) -> pa.RecordBatch:
         columns = {**flow_columns(flow_fields(ready.flows)), **ready.columns}
@@ -54,7 +55,7 @@ class Extraction:
             identity[column.name] if column.role == "identity" else _nullable(columns[column.name])
             for column in COLUMNS
         ]
-        return pa.RecordBatch.from_arrays(arrays, schema=arrow_schema())
+        return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
 
 def extract(paths: Sequence[Path], settings: MeterSettings, capture: str = "") -> Extraction:
@@ -83,7 +84,12 @@ def neighbours(flows: npt.NDArray[np.void], seed: int) -> npt.NDArray[np.void]:
 
 
 def _nullable(values: npt.NDArray[np.generic]) -> pa.Array:
-    return pa.array(values.astype(np.float32), from_pandas=True)
+    """Return values as 32-bit floats, null where they are NaN."""
+    floats = np.ascontiguousarray(values, np.float32)
+    known = ~np.isnan(floats)
+    nulls = len(floats) - int(np.count_nonzero(known))
+    bitmap = pa.py_buffer(np.packbits(known, bitorder="little")) if nulls else None
+    return pa.Array.from_buffers(pa.float32(), len(floats), [bitmap, pa.py_buffer(floats)], nulls)
 
 
 def _identity(flows: npt.NDArray[np.void], capture: str, first_id: int) -> dict[str, pa.Array]:

@@ -7,10 +7,9 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from features.context import ContextWindow
+from features.context import ContextWindow, Values
 from features.errors import RecordError
 from features.extract import neighbours
-from features.records.adapter import Floats
 from features.records.detect import detect
 from features.records.given import given_features, says_something
 from features.records.layout import Layout
@@ -118,7 +117,7 @@ def _widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 def _in_context(
     rows: Iterator[pa.RecordBatch], targets: set[str], run_rows: int, made: TableRows
-) -> Iterator[tuple[pa.RecordBatch, dict[str, Floats]]]:
+) -> Iterator[tuple[pa.RecordBatch, dict[str, Values]]]:
     """Yield rows by end with their context columns; as they come and without, where times or addresses are missing."""
     if not has_times(targets):
         yield from ((batch, {}) for batch in rows)
@@ -135,16 +134,17 @@ def _in_context(
         shown = shown_fields(batch)
         waiting.append(batch)
         # what is pushed in order of end comes back in that order: the rows themselves can wait here
-        ready = window.push(np.zeros(batch.num_rows, ROW), neighbours(shown, seed), int(shown["last_ns"][-1]))
+        rows_of = np.zeros(batch.num_rows, ROW)
+        for ready in window.push(rows_of, neighbours(shown, seed), int(shown["last_ns"][-1])):
+            yield from _released(waiting, len(ready.flows), ready.columns, known)
+    for ready in window.finish():
         yield from _released(waiting, len(ready.flows), ready.columns, known)
-    ready = window.finish()
-    yield from _released(waiting, len(ready.flows), ready.columns, known)
     made.cut_short = window.cut_short
 
 
 def _released(
-    waiting: list[pa.RecordBatch], count: int, context: dict[str, Floats], known: set[str]
-) -> Iterator[tuple[pa.RecordBatch, dict[str, Floats]]]:
+    waiting: list[pa.RecordBatch], count: int, context: dict[str, Values], known: set[str]
+) -> Iterator[tuple[pa.RecordBatch, dict[str, Values]]]:
     """Yield the first `count` waiting rows, a batch at a time, and take them off the list."""
     telling = {name: values for name, values in context.items() if says_something(name, known)}
     at = 0

@@ -82,8 +82,8 @@ def test_batches_do_not_matter(seed: int, count: int, sizes: list[int]) -> None:
         batch = rng.permutation(flows[at : at + sizes[at % len(sizes)]])
         at += len(batch)
         watermark = int(flows["end_ns"][at]) if at < count else int(flows["end_ns"][-1])
-        parts.append(window.push(batch, batch, watermark))
-    parts.append(window.finish())
+        parts += window.push(batch, batch, watermark)
+    parts += window.finish()
     ends = np.concatenate([part.flows["end_ns"] for part in parts])
     assert ends.tolist() == flows["end_ns"].tolist()
     expected = context_columns(flows)
@@ -96,9 +96,12 @@ def test_memory_is_bounded() -> None:
     """More waiting flows than allowed are released early, all of them, and counted."""
     flows = np.zeros(1000, NEIGHBOUR)
     window = ContextWindow(NEIGHBOUR, most_waiting=100)
-    released = sum(len(window.push(flows[at : at + 50], flows[at : at + 50], 0).flows) for at in range(0, 1000, 50))
-    assert window.cut_short > 0
-    assert released + len(window.finish().flows) == 1000
+    released = 0
+    for at in range(0, 1000, 50):
+        released += sum(len(ready.flows) for ready in window.push(flows[at : at + 50], flows[at : at + 50], 0))
+        assert at + 50 - released <= 100
+    assert window.cut_short == released
+    assert released + sum(len(ready.flows) for ready in window.finish()) == 1000
 
 
 def test_every_context_column_is_in_the_schema() -> None:
