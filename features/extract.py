@@ -52,8 +52,7 @@ class Extraction:
         columns = {**flow_columns(flow_fields(ready.flows)), **ready.columns}
         identity = _identity(ready.flows, self._capture, first_id)
         arrays = [
-            identity[column.name] if column.role == "identity" else _nullable(columns[column.name])
-            for column in COLUMNS
+            identity[column.name] if column.role == "identity" else nullable(columns[column.name]) for column in COLUMNS
         ]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
@@ -83,7 +82,7 @@ def neighbours(flows: npt.NDArray[np.void], seed: int) -> npt.NDArray[np.void]:
     return shown
 
 
-def _nullable(values: npt.NDArray[np.generic]) -> pa.Array:
+def nullable(values: npt.NDArray[np.generic]) -> pa.Array:
     """Return values as 32-bit floats, null where they are NaN."""
     floats = np.ascontiguousarray(values, np.float32)
     known = ~np.isnan(floats)

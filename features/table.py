@@ -2,10 +2,13 @@
 
 import json
 import os
+from collections import deque
 from collections.abc import Collection, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -17,6 +20,9 @@ SUFFIX = ".parquet"
 FINGERPRINT = b"flowtag.schema_fingerprint"
 PRESENT = "flowtag.columns_present"
 GIVEN = b"flowtag.columns_given"
+WRITTEN_BEHIND = 2
+"""Batches that may wait for the writer."""
+DIFFERENT_EVERYWHERE = ("flow_id", "community_id", "start", "end")
 
 
 @contextmanager
@@ -51,22 +57,37 @@ class Written:
 def write_table(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema) -> Written:
     """Write batches of `schema` to `path`; the file appears complete or not at all.
 
-    Strings are dictionary-encoded, numbers are not; zstd level 1 is the fastest that is also small. The columns that
-    hold a value are noted in the file's metadata, as a JSON list under PRESENT.
+    Texts and small integers are dictionary-encoded, what differs from row to row is not, and floats keep no statistics,
+    which nobody asks for; zstd level 1 is the fastest that is also small. Encoding and writing have a thread of their
+    own. The columns that hold a value are noted in the file's metadata, as a JSON list under PRESENT.
     """
-    strings = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    named = [field.name for field in schema if not pa.types.is_floating(field.type)]
+    settings: dict[str, Any] = {
+        "compression": "zstd",
+        "compression_level": 1,
+        "use_dictionary": [name for name in named if name not in DIFFERENT_EVERYWHERE],
+        "write_statistics": named,
+    }
+    with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, **settings) as writer:
+        written = _written(batches, writer, schema)
+        writer.add_key_value_metadata({PRESENT: json.dumps(written.columns_present)})
+    return written
+
+
+def _written(batches: Iterable[pa.RecordBatch], writer: pq.ParquetWriter, schema: pa.Schema) -> Written:
+    """Write each batch while the next one is made."""
     rows, empty = 0, set(schema.names)
-    with (
-        replacing(path) as temporary,
-        pq.ParquetWriter(temporary, schema, compression="zstd", compression_level=1, use_dictionary=strings) as writer,
-    ):
+    pending: deque[Future[None]] = deque()
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer") as pool:
         for batch in batches:
-            writer.write_batch(batch.cast(schema))
+            if len(pending) == WRITTEN_BEHIND:
+                pending.popleft().result()
+            pending.append(pool.submit(writer.write_batch, batch.cast(schema)))
             rows += batch.num_rows
             empty -= {name for name in empty if batch.column(name).null_count < batch.num_rows}
-        present = tuple(name for name in schema.names if name not in empty)
-        writer.add_key_value_metadata({PRESENT: json.dumps(present)})
-    return Written(rows, present)
+        for written in pending:
+            written.result()
+    return Written(rows, tuple(name for name in schema.names if name not in empty))
 
 
 def columns_present(table: pq.ParquetFile) -> frozenset[str]:

@@ -8,6 +8,8 @@ import pyarrow.compute as pc
 
 from features.columns import has_ports
 from features.community_id import community_ids
+from features.context import Values
+from features.extract import nullable
 from features.records.adapter import ADDRESSES, TEXTS, TIMES, Floats
 from features.records.cells import OTHER_PROTOCOL
 from features.records.derive import feature_columns
@@ -31,11 +33,11 @@ class TableRows:
         self.present: set[str] = set()
         self.cut_short = 0
 
-    def rows(self, batch: pa.RecordBatch, context: dict[str, Floats]) -> pa.RecordBatch:
+    def rows(self, batch: pa.RecordBatch, context: dict[str, Values]) -> pa.RecordBatch:
         """Return the feature rows of a batch of targets and its context columns."""
         kinds = {field.name for field in batch.schema if pa.types.is_floating(field.type)}
         numbers = {name: batch.column(name).to_numpy() for name in kinds}
-        columns = {**feature_columns(numbers, batch.num_rows), **context}
+        columns: dict[str, Floats | Values] = {**feature_columns(numbers, batch.num_rows), **context}
         identity = self._identity(batch, numbers)
         arrays = [
             identity[name] if name in identity else _nullable(columns.get(name), batch.num_rows)
@@ -99,12 +101,8 @@ def _completed_ids(batch: pa.RecordBatch, given: pa.Array) -> pa.Array:
     return pc.coalesce(given, pc.if_else(pa.array(unknown), pa.scalar(None, pa.string()), computed))
 
 
-def _nullable(values: Floats | None, rows: int) -> pa.Array:
-    if values is None:
-        return _nothing(rows)
-    unknown = np.isnan(values)
-    valid = pa.py_buffer(np.packbits(~unknown, bitorder="little")) if unknown.any() else None
-    return pa.Array.from_buffers(pa.float32(), rows, [valid, pa.py_buffer(values.astype(np.float32))])
+def _nullable(values: Floats | Values | None, rows: int) -> pa.Array:
+    return _nothing(rows) if values is None else nullable(values)
 
 
 @lru_cache(maxsize=2)
