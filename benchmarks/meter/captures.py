@@ -16,13 +16,16 @@ from features.errors import CaptureError
 
 LINK_ETHERNET = 1
 LARGEST_FRAME = 65_535
+FIELDS = ("time_ns", "start", "captured", "original", "link_type")
 RECORD = np.dtype([("seconds", "<u4"), ("nanoseconds", "<u4"), ("captured", "<u4"), ("original", "<u4")])
 HEADER = np.array([0xA1B23C4D, 0x00040002, 0, 0, 262_144, LINK_ETHERNET], dtype="<u4")
 START_S = 1_700_000_000
-TINY_FLOWS, TINY_PACKETS, TINY_BYTES = 1_500_000, 4_000_000, 60
-FLOOD_PACKETS = 1_000_000
+TINY_BYTES = 60
+PACKETS_PER_FLOW = 8 / 3
 CHUNK = 250_000
-TINY_SPAN_S = 40
+LONGEST_NS = 600 * 10**9
+"""What a capture of recorded traffic lasts at most: later frames come at that time."""
+SPAN_S = 40
 """Within the idle timeout: every flow is live until the end."""
 
 
@@ -43,18 +46,23 @@ class Traffic:
     span_s: int
 
 
-def build_mix(sources: Iterable[Path], target: Path, size: int) -> int:
-    """Write recorded traffic again and again until the file has the size, and return the number of packets."""
+def build_mix(sources: Iterable[Path], target: Path, size: int) -> None:
+    """Write recorded traffic again and again until the file has the size."""
     traffic = _recorded(sources)
-    packets = 0
     with target.open("wb") as file:
         HEADER.tofile(file)
         replica = 0
         while file.tell() < size:
             _replica(traffic, replica).tofile(file)
-            packets += len(traffic.headers)
             replica += 1
-    return packets
+
+
+def build_small(source: Path, target: Path, packets: int) -> None:
+    """Write the first packets of a recorded capture."""
+    traffic = _recorded([source])
+    with target.open("wb") as file:
+        HEADER.tofile(file)
+        _replica(traffic, 0)[: traffic.headers[packets]].tofile(file)
 
 
 def _recorded(sources: Iterable[Path]) -> Traffic:
@@ -65,7 +73,7 @@ def _recorded(sources: Iterable[Path]) -> Traffic:
         offset_ns = None
         for time_ns, frame, original in _frames(source):
             offset_ns = start_ns - time_ns if offset_ns is None else offset_ns
-            moment = max(time_ns + offset_ns, 0)
+            moment = min(max(time_ns + offset_ns, start_ns), start_ns + LONGEST_NS)
             latest_ns = max(latest_ns, moment)
             length = min(max(original, len(frame)), LARGEST_FRAME)
             header = np.array([(moment // 10**9, moment % 10**9, length, length)], RECORD)
@@ -84,7 +92,7 @@ def _frames(source: Path) -> Iterator[tuple[int, bytes, int]]:
     try:
         with open_capture(source) as capture:
             for block, rows in capture:
-                for time_ns, start, captured, original, link_type in rows.tolist():
+                for time_ns, start, captured, original, link_type in rows[list(FIELDS)].tolist():
                     if link_type == LINK_ETHERNET:
                         yield time_ns, block[start : start + captured].tobytes(), original
     except CaptureError:
@@ -101,30 +109,29 @@ def _replica(traffic: Traffic, number: int) -> np.ndarray:
     return block
 
 
-def build_tiny(target: Path) -> int:
-    """Write 4 million UDP packets of 60 bytes in 1.5 million flows, all live at the end; return the packets."""
-    order = np.random.default_rng(1).integers(0, TINY_FLOWS, TINY_PACKETS)
-    order[:TINY_FLOWS] = np.arange(TINY_FLOWS)
-    np.random.default_rng(2).shuffle(order)
-    return _write_datagrams(target, order // 60_000 + 0x0A000000, order % 60_000 + 1024, TINY_SPAN_S)
+def build_tiny(target: Path, packets: int) -> None:
+    """Write UDP packets of 60 bytes, 8 in 3 flows on average, all live at the end."""
+    flows = int(packets / PACKETS_PER_FLOW)
+    random = np.random.default_rng(1)
+    order = random.integers(0, flows, packets)
+    order[:flows] = np.arange(flows)
+    random.shuffle(order)
+    _write_datagrams(target, order // 60_000 + 0x0A000000, order % 60_000 + 1024, SPAN_S)
 
 
-def build_flood(target: Path) -> int:
-    """Write a million packets whose keys an attacker would choose who knows the hash but for its random keys.
-
-    Every packet opens a flow: its keys differ in high bits only, which a hash that is masked without mixing loses.
-    """
-    number = np.arange(FLOOD_PACKETS)
-    return _write_datagrams(target, 0x0A000000 + (number % 250 << 16), (number // 250 << 4) & 0xFFFF, TINY_SPAN_S)
+def build_flood(target: Path, packets: int) -> None:
+    """Write packets that open a flow each, their keys in steps that a hash which only masks would put in few slots."""
+    number = np.arange(packets)
+    _write_datagrams(target, 0x0A000000 + (number >> 4 << 8), (number & 0xF) << 12, SPAN_S)
 
 
-def build_plain(target: Path) -> int:
-    """Write what build_flood writes with keys drawn at random; return the packets."""
-    chosen = np.random.default_rng(3).permutation(1 << 26)[:FLOOD_PACKETS]
-    return _write_datagrams(target, 0x0A000000 + (chosen >> 12), chosen & 0xFFF, TINY_SPAN_S)
+def build_random(target: Path, packets: int) -> None:
+    """Write packets that open a flow each, their keys drawn at random: what a flood is compared to."""
+    keys = np.random.default_rng(3).choice(1 << 30, packets, replace=False)
+    _write_datagrams(target, 0x0A000000 + (keys >> 12), keys & 0xFFF, SPAN_S)
 
 
-def _write_datagrams(target: Path, sources: np.ndarray, ports: np.ndarray, span_s: int) -> int:
+def _write_datagrams(target: Path, sources: np.ndarray, ports: np.ndarray, span_s: int) -> None:
     count = len(sources)
     frame = np.dtype([("record", RECORD), ("frame", "u1", (TINY_BYTES,))])
     with target.open("wb") as file:
@@ -137,7 +144,6 @@ def _write_datagrams(target: Path, sources: np.ndarray, ports: np.ndarray, span_
             rows["record"]["captured"] = rows["record"]["original"] = TINY_BYTES
             rows["frame"] = _datagrams(sources[part], ports[part])
             rows.tofile(file)
-    return count
 
 
 def _datagrams(sources: np.ndarray, ports: np.ndarray) -> np.ndarray:
