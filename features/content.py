@@ -7,6 +7,7 @@ from features.captures.capture import open_capture
 from features.captures.formats import NOT_A_CAPTURE
 from features.errors import CaptureError, InputError, RecordError
 from features.records.detect import detect
+from features.records.exports.datagrams import carries_exports
 from features.records.settings import DEFAULTS, RecordSettings
 from features.table import is_feature_table
 
@@ -33,7 +34,7 @@ def kind_of(path: Path, settings: RecordSettings = DEFAULTS) -> Kind:
     except CaptureError as error:
         no_capture = error
     else:
-        return Kind.CAPTURE
+        return Kind.RECORDS if carries_exports(path) else Kind.CAPTURE
     if not path.is_file() or not path.stat().st_size:
         raise no_capture
     try:

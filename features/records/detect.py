@@ -8,13 +8,18 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.captures.formats import MAGICS as CAPTURE_MAGICS
+from features.captures.formats import PCAPNG_MAGIC
 from features.errors import RecordError
 from features.records.adapter import ADDRESSES, TEXTS, TIMES, Adapter
 from features.records.byte_stream import read_sample
 from features.records.cells import addresses
-from features.records.layout import JSON_LINES, PARQUET, SEPARATED, Layout
+from features.records.exports.datagrams import carries_exports, exported_names
+from features.records.exports.reading import EXPORT_COLUMNS
+from features.records.layout import EXPORT, JSON_LINES, PARQUET, SEPARATED, Layout
 from features.records.mapping import read_mapping
 from features.records.settings import DEFAULTS, RecordSettings
+from features.records.sources.exports import EXPORTS
 from features.records.sources.known import ADAPTERS
 
 DELIMITERS = ("\t", ",", ";", "|", " ")
@@ -39,6 +44,8 @@ def detect(path: Path, settings: RecordSettings = DEFAULTS) -> Layout:
     sample = read_sample(path)
     if sample.startswith(b"PAR1"):
         return _parquet(path, adapters)
+    if sample.startswith((*CAPTURE_MAGICS, PCAPNG_MAGIC)):
+        return _exports(path)
     text = _text(path, sample)
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
@@ -84,6 +91,22 @@ def _text(path: Path, sample: bytes) -> str:
     if b"\0" in sample:
         raise RecordError("The file is no text", str(path), "flow records as UTF-8 text or Parquet", "bytes of value 0")
     return sample.decode("utf-8", errors="replace").removeprefix(BOM)
+
+
+def _exports(path: Path) -> Layout:
+    """Look at all templates of an export stream: they say which columns it has."""
+    if not carries_exports(path):
+        raise RecordError(
+            "A capture, but not of NetFlow or IPFIX messages",
+            str(path),
+            "export messages in most of its first frames",
+            "other traffic",
+            f"flowtag ingest {path.name}",
+        )
+    names = (*sorted({*exported_names(path)} | EXPORT_COLUMNS),)
+    if not EXPORTS.fits(frozenset(names)):
+        raise RecordError("An export stream without templates of flows", str(path), ", ".join(map(str, EXPORTS.needs)))
+    return Layout(EXPORTS, EXPORT, names)
 
 
 def _parquet(path: Path, adapters: tuple[Adapter, ...]) -> Layout:

@@ -71,6 +71,7 @@ class RecordExtraction:
             "rows_read": rejects.rows,
             "rows_out": made.count,
             **{f"rejected.{reason}": count for reason, count in sorted(rejects.counts.items())},
+            **dict(sorted(rejects.notes.items())),
             "columns_present": len(present),
             "context_cut_short": made.cut_short,
         }

@@ -14,8 +14,9 @@ from features.errors import RecordError
 from features.records.batch import Batch, Lines, unreadable
 from features.records.byte_stream import Block, line_blocks
 from features.records.cells import Mask
+from features.records.exports.reading import read_exports
 from features.records.json_reading import read_json_lines
-from features.records.layout import JSON_LINES, PARQUET, Layout
+from features.records.layout import EXPORT, JSON_LINES, PARQUET, Layout
 from features.records.rejects import Rejects
 
 PARQUET_ROWS = 65_536
@@ -29,6 +30,9 @@ def read_batches(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch
     """
     if layout.form == PARQUET:
         yield from _parquet(path, layout, rejects)
+        return
+    if layout.form == EXPORT:
+        yield from read_exports(path, layout, rejects)
         return
     read = read_json_lines if layout.form == JSON_LINES else _separated
     for block in line_blocks(path, layout.skip):

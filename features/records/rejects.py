@@ -6,7 +6,7 @@ from pathlib import Path
 
 from features.errors import RecordError
 
-NOT_MALFORMED = ("not_a_flow", "not_ip")
+NOT_MALFORMED = ("not_a_flow", "not_ip", "no_template")
 """Reasons that say nothing against a file: rows of other kinds among its flows."""
 
 ENOUGH_TO_JUDGE = 20_000
@@ -30,6 +30,7 @@ class Rejects:
         counts: Rows by reason.
         kept: The first malformed ones, `most` of them.
         rows: Rows seen, good and bad.
+        notes: What else was counted in the files, of things that are no rows.
     """
 
     def __init__(self, most: int, share: float) -> None:
@@ -40,6 +41,7 @@ class Rejects:
         self._rows_of_file = 0
         self.counts: Counter[str] = Counter()
         self.kept: list[Reject] = []
+        self.notes: Counter[str] = Counter()
         self.rows = 0
 
     def begin(self, path: Path) -> None:

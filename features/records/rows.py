@@ -23,8 +23,10 @@ from features.records.times import UNSET, Nanoseconds, Writing, times
 NS_PER_S = 1e9
 LONGEST_S = 1e9
 YEAR_1971_NS = 31_536_000 * 1_000_000_000
+LARGEST = 2.0**53
+"""No flow has as many packets, bytes or seconds, and beyond it a double no longer counts."""
 CORE = ("duration_s", "packets", "bytes", "fwd_packets", "bwd_packets", "fwd_bytes", "bwd_bytes")
-"""Numbers that make a row unbelievable when they are negative; other negative numbers are read as no value."""
+"""Numbers that make a row unbelievable when they are negative or huge; others are then read as no value."""
 SIGNED = ("protocol", "first_payload_")
 REAL_ADDRESS = pa.binary(16)
 
@@ -175,12 +177,11 @@ class _Rows:
         for name, values in self._numbers.items():
             if name.startswith(SIGNED):
                 continue
-            negative = values < 0
-            if negative.any():
-                self._refuse(
-                    "negative_duration" if name == "duration_s" else "negative_number", negative & (name in CORE)
-                )
-                self._numbers[name] = np.where(negative, np.nan, values)
+            below = "negative_duration" if name == "duration_s" else "negative_number"
+            for reason, impossible in ((below, values < 0), ("huge_number", values > LARGEST)):
+                if impossible.any():
+                    self._refuse(reason, impossible & (name in CORE))
+                    self._numbers[name] = np.where(impossible, np.nan, self._numbers[name])
 
     def _finish_times(self) -> None:
         """Complete start, end and duration from two of them."""

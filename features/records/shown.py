@@ -50,8 +50,9 @@ def shown_fields(batch: pa.RecordBatch) -> npt.NDArray[np.void]:
     for field, name in (("first_ns", "start"), ("last_ns", "end")):
         shown[field] = batch.column(name).to_numpy() if name in batch.schema.names else 0
     for name, otherwise in (("packets", 1), ("bytes", 0), ("payload_bytes", 0)):
+        most = np.iinfo(SHOWN[name].base).max
         for index, words in enumerate(("fwd", "bwd")):
-            shown[name][:, index] = number_or(batch, f"{words}_{name}", otherwise)
+            shown[name][:, index] = np.minimum(number_or(batch, f"{words}_{name}", otherwise), most)
     seen = (number_or(batch, name, 1) == 1 for name in ("syn_seen", "handshake_seen"))
     shown["established"] = np.logical_and(*seen)
     shown["syn_ns"] = np.where(number_or(batch, "syn_seen", 0) == 1, 0, NEVER)
