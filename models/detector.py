@@ -4,6 +4,7 @@
 
     DIRECTORY/network.keras     the network, normaliser inside; takes raw columns, NaN for null, answers logits
     DIRECTORY/detector.json     tags, columns, schema, thresholds, settings, validation figures
+    DIRECTORY/validation.npz    the validation flows' tags, scores and times, for other thresholds; absent likewise
     DIRECTORY/familiarity.npz   the shape of the flows it knows; absent for a network that only stands beside another
 
 Nothing in it is a pickle, and loading runs no code from it.
@@ -31,10 +32,12 @@ from models.dataset import TagDataset
 from models.familiarity import Familiarity, inputs_of
 from models.metrics import Fired, fired_tags
 from models.occlusion import Reason, top_reasons
+from models.scored_flows import ScoredFlows
 from models.thresholds import Thresholds
 
 FORMAT_VERSION = 1
-NETWORK_FILE, CARD_FILE, FAMILIARITY_FILE = "network.keras", "detector.json", "familiarity.npz"
+NETWORK_FILE, CARD_FILE = "network.keras", "detector.json"
+FAMILIARITY_FILE, VALIDATION_FILE = "familiarity.npz", "validation.npz"
 BATCH_FLOWS = 8_192
 
 Matrix = npt.NDArray[np.float32]
@@ -82,6 +85,7 @@ class Detector:
     network: keras.Model
     card: DetectorCard
     familiarity: Familiarity | None = None
+    validation: ScoredFlows | None = None
 
     def score(self, features: Matrix, batch_flows: int = BATCH_FLOWS) -> Matrix:
         """Return scores in [0, 1], higher means more likely.
@@ -186,8 +190,13 @@ class Detector:
             raise ModelMismatch("network and card differ in columns and tags", str(directory), str(named), str(shapes))
         if weights_digest(network) != weights:
             raise ModelError("the network is not the one the card was written for", str(directory), weights)
-        known = directory / FAMILIARITY_FILE
-        return cls(network, card, Familiarity.load(known) if known.exists() else None)
+        known, scored = directory / FAMILIARITY_FILE, directory / VALIDATION_FILE
+        return cls(
+            network,
+            card,
+            Familiarity.load(known) if known.exists() else None,
+            ScoredFlows.load(scored) if scored.exists() else None,
+        )
 
     def save(self, directory: Path) -> Path:
         """Write the detector, replacing what was there; a crash leaves no half detector."""
@@ -199,6 +208,8 @@ class Detector:
         (partial / CARD_FILE).write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
         if self.familiarity:
             self.familiarity.save(partial / FAMILIARITY_FILE)
+        if self.validation:
+            self.validation.save(partial / VALIDATION_FILE)
         if directory.exists():
             shutil.rmtree(directory)
         partial.rename(directory)

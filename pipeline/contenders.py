@@ -24,6 +24,7 @@ from models.detector import Detector, DetectorCard, benign_medians
 from models.familiarity import measure_familiarity
 from models.losses import LossSettings
 from models.metrics import evaluate, false_alarm_rate, silent_rate
+from models.scored_flows import Blocks, ScoredFlows
 from models.thresholds import Thresholds, ThresholdSettings, choose_thresholds
 from models.training import EpochResult, TrainedNetwork, TrainingSettings, train_network
 from pipeline.progress import Step, advance, say
@@ -49,20 +50,33 @@ class Contender:
         return evaluate(flows.tags, self.score(flows.features), self.thresholds, flows.tag_names).to_dict()
 
 
-def fit_contenders(
-    train: TagDataset, valid: TagDataset, training: TrainingSettings, cuts: ThresholdSettings, folder: Path
-) -> None:
+@dataclass(frozen=True)
+class Choice:
+    """How a network is trained, and where its tags fire.
+
+    Attributes:
+        training: Loss, network, schedule.
+        cuts: How thresholds are chosen; None for a cut of 0.5.
+        blocks: When the validation flows began.
+    """
+
+    training: TrainingSettings
+    cuts: ThresholdSettings | None
+    blocks: Blocks | None = None
+
+
+def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder: Path) -> None:
     """Train all three, choose thresholds on the validation flows, and write them to a new folder.
 
     Raises:
         ModelError: As `train_network` and `choose_thresholds` say.
     """
     folder.mkdir()
-    plain = replace(training, loss=LossSettings(penalty="none"))
+    plain = replace(choice.training, loss=LossSettings(penalty="none"))
     notes = {
-        DETECTOR: _fit_network(train, valid, training, cuts, folder / DETECTOR),
-        PLAIN: _fit_network(train, valid, plain, None, folder / PLAIN),
-        BOOSTING: _fit_boosting(train, valid, cuts, folder / BOOSTING_FILE),
+        DETECTOR: _fit_network(train, valid, choice, folder / DETECTOR),
+        PLAIN: _fit_network(train, valid, Choice(plain, None), folder / PLAIN),
+        BOOSTING: _fit_boosting(train, valid, choice.cuts, folder / BOOSTING_FILE),
     }
     for contender in [_network(DETECTOR, Detector.load(folder / DETECTOR)), *trained_beside(folder)]:
         notes[contender.name] |= {"validation": contender.evaluation(valid), "thresholds": contender.thresholds}
@@ -99,11 +113,10 @@ def _network(name: str, detector: Detector) -> Contender:
     return Contender(name, detector.score, detector.card.thresholds.values)
 
 
-def _fit_network(
-    train: TagDataset, valid: TagDataset, settings: TrainingSettings, cuts: ThresholdSettings | None, path: Path
-) -> dict[str, Any]:
+def _fit_network(train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> dict[str, Any]:
     """Train one network, cut at 0.5 without threshold settings, save it, and return how it went."""
-    work = f"training with {settings.loss.penalty} penalty" if cuts else "training plain cross-entropy beside it"
+    settings = choice.training
+    work = f"training with {settings.loss.penalty} penalty" if choice.cuts else "training plain cross-entropy beside it"
     begun = time.monotonic()
 
     def on_epoch(result: EpochResult) -> None:
@@ -114,18 +127,12 @@ def _fit_network(
     advance(Step(work, settings.epochs, settings.epochs, "epochs"))
     seconds = time.monotonic() - begun
     say(f"{work}: best of {len(trained.history)} epochs is epoch {trained.best_epoch}, {seconds:.0f} s")
-    _save(trained, train, valid, _Choice(settings, cuts), path)
+    _save(trained, train, valid, choice, path)
     history = [{"epoch": result.epoch, **result.figures()} for result in trained.history]
     return {"seconds": seconds, "best_epoch": trained.best_epoch, "history": history, "settings": settings.to_dict()}
 
 
-@dataclass(frozen=True)
-class _Choice:
-    training: TrainingSettings
-    cuts: ThresholdSettings | None
-
-
-def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice: _Choice, path: Path) -> None:
+def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> None:
     halves = Thresholds((HALF,) * len(train.tag_names), tuple("pooled" for _ in train.tag_names), 0.0, 0.0)
     card = DetectorCard(
         tag_names=train.tag_names,
@@ -145,7 +152,8 @@ def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice:
     cuts = choose_thresholds(valid.tags, scores, choice.cuts) if choice.cuts else _as_found(valid, scores, halves)
     figures = evaluate(valid.tags, scores, cuts.values, valid.tag_names).to_dict()
     known = measure_familiarity(trained.network, train, valid) if choice.cuts else None
-    Detector(trained.network, replace(card, thresholds=cuts, validation=figures), known).save(path)
+    scored = ScoredFlows(valid.tags, scores, choice.blocks).sampled() if choice.cuts else None
+    Detector(trained.network, replace(card, thresholds=cuts, validation=figures), known, scored).save(path)
 
 
 def _as_found(valid: TagDataset, scores: Matrix, cuts: Thresholds) -> Thresholds:
@@ -154,7 +162,7 @@ def _as_found(valid: TagDataset, scores: Matrix, cuts: Thresholds) -> Thresholds
     return replace(cuts, false_alarm_rate=false_alarms, silent_rate=silent_rate(valid.tags, scores, cuts.values) or 0.0)
 
 
-def _fit_boosting(train: TagDataset, valid: TagDataset, cuts: ThresholdSettings, path: Path) -> dict[str, Any]:
+def _fit_boosting(train: TagDataset, valid: TagDataset, cuts: ThresholdSettings | None, path: Path) -> dict[str, Any]:
     """Grow the trees, choose their thresholds as the detector's are chosen, save both, and return how it went."""
     begun = time.monotonic()
     boosted = fit_boosting(train)

@@ -6,9 +6,10 @@ from features.labels.vocabulary import read_vocabulary
 from models.dataset import TagDataset, read_dataset
 from models.losses import LossSettings
 from models.network import NetworkSettings
+from models.scored_flows import read_blocks
 from models.thresholds import ThresholdSettings
 from models.training import TrainingSettings
-from pipeline.contenders import fit_contenders
+from pipeline.contenders import Choice, fit_contenders
 from pipeline.manifest import Built
 from pipeline.progress import say
 from pipeline.settings import Settings
@@ -24,7 +25,8 @@ def fit(tables: Tables, settings: Settings, artifact: Path) -> Built:
         f"training on {len(train):,} flows, {int(train.attack.sum()):,} of them attacks, "
         f"by the {len(view.columns)} columns of the view {view.name}"
     )
-    fit_contenders(train, valid, training_settings(settings), threshold_settings(settings), artifact)
+    choice = Choice(training_settings(settings), threshold_settings(settings), read_blocks(tables.valid))
+    fit_contenders(train, valid, choice, artifact)
     return Built(len(train), {**_counts("train", train), **_counts("valid", valid)})
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from features.errors import NoChampion
+from features.errors import ConfigError, NoChampion
 from features.views import PACKETS
 from pipeline.settings import Settings
 
@@ -51,6 +51,22 @@ class Champion:
     def title(self) -> str:
         """Return what reports call it, such as "flowtag version 3"."""
         return f"{self.name} version {self.version}" + (f", view {self.view}" if self.view != PACKETS else "")
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How many false alarms there may be: as a share of benign flows, or per hour of traffic; one of them is given."""
+
+    share: float | None = None
+    per_hour: float | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse none, both, and what is no budget."""
+        given = [value for value in (self.share, self.per_hour) if value is not None]
+        if len(given) != 1 or not 0 <= given[0] < float("inf"):
+            raise ConfigError(
+                "no budget of false alarms", "flowtag thresholds", "--budget SHARE or --per-hour NUMBER", str(given)
+            )
 
 
 def require_registry(settings: Settings) -> None:

@@ -114,6 +114,14 @@ def unknown_page(_small: Path, _work: Path) -> list[str | Path]:
     return ["ui", "grafana"]
 
 
+def two_budgets(_small: Path, _work: Path) -> list[str | Path]:
+    return ["thresholds", "--budget", "0.01", "--per-hour", "5"]
+
+
+def thresholds_of_nothing(_small: Path, _work: Path) -> list[str | Path]:
+    return ["thresholds", "--budget", "0.01"]
+
+
 def unknown_command(_small: Path, _work: Path) -> list[str | Path]:
     return ["detect"]
 
@@ -134,6 +142,8 @@ def unknown_command(_small: Path, _work: Path) -> list[str | Path]:
         (unknown_setting, 3, ["training.epoch", "did you mean 'training.epochs'?"]),
         (contradicting_setting, 3, ["TCP grace"]),
         (unknown_page, 4, ["no such page", "prefect or mlflow"]),
+        (two_budgets, 3, ["no budget of false alarms", "--per-hour"]),
+        (thresholds_of_nothing, 5, ["no detector is in use"]),
         (unknown_command, 2, ["detect"]),
     ],
 )

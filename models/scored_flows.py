@@ -1,0 +1,115 @@
+"""The validation flows as a detector scored them, kept with it: other thresholds can be chosen without training again.
+
+Blocks of time stand for what flows have in common: flows of one scan are no independent evidence, blocks nearly are.
+"""
+
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from features.errors import ModelError
+
+MOST_FLOWS = 200_000
+LONGEST_BLOCK_S, FEWEST_BLOCKS = 60.0, 40
+HOUR_S = 3_600.0
+SECOND_NS = 1_000_000_000
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """When flows began.
+
+    Attributes:
+        of_flow: Number of the block of time a flow began in, shape (n_flows,), from 0; tables share no block.
+        hours: Length of the traffic: from the first start to the last in each table, summed.
+    """
+
+    of_flow: npt.NDArray[np.int32]
+    hours: float
+
+
+@dataclass(frozen=True)
+class ScoredFlows:
+    """Flows whose truth is known, with their scores.
+
+    Attributes:
+        tags: Shape (n_flows, n_tags), uint8, 0 or 1.
+        scores: Same shape, float32, in [0, 1].
+        blocks: When they began; None where that is unknown.
+    """
+
+    tags: npt.NDArray[np.uint8]
+    scores: npt.NDArray[np.float32]
+    blocks: Blocks | None = None
+
+    def sampled(self, most: int = MOST_FLOWS) -> "ScoredFlows":
+        """Return at most about so many flows, evenly spread, attack and benign ones in the shares they had.
+
+        The hours of traffic shrink alike, so that false alarms per hour stay what they were.
+        """
+        step = -(-len(self.tags) // most)
+        if step == 1:
+            return self
+        attack = self.tags.any(axis=1)
+        chosen = np.sort(np.concatenate([np.flatnonzero(attack)[::step], np.flatnonzero(~attack)[::step]]))
+        fewer = None
+        if self.blocks:
+            fewer = Blocks(self.blocks.of_flow[chosen], self.blocks.hours / step)
+        return replace(self, tags=self.tags[chosen], scores=self.scores[chosen], blocks=fewer)
+
+    def share_for(self, alarms_per_hour: float) -> float:
+        """Return the share of benign flows that so many false alarms per hour of traffic are, at most just below 1.
+
+        Raises:
+            ModelError: When the flows began is unknown.
+        """
+        if self.blocks is None:
+            raise ModelError(
+                "the detector does not know how long its validation traffic was", next_step="flowtag train"
+            )
+        benign = max(int((~self.tags.any(axis=1)).sum()), 1)
+        return min(alarms_per_hour * self.blocks.hours / benign, float(np.nextafter(1.0, 0.0)))
+
+    def save(self, path: Path) -> None:
+        """Write them as plain arrays."""
+        block, hours = (self.blocks.of_flow, self.blocks.hours) if self.blocks else (np.empty(0, np.int32), np.nan)
+        np.savez_compressed(path, tags=self.tags, scores=self.scores, block=block, hours=hours)
+
+    @classmethod
+    def load(cls, path: Path) -> "ScoredFlows":
+        """Read what `save` wrote; no pickle is ever read.
+
+        Raises:
+            ModelError: The file is damaged or of other arrays.
+        """
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                hours = float(saved["hours"])
+                blocks = None if np.isnan(hours) else Blocks(saved["block"], hours)
+                return cls(saved["tags"], saved["scores"], blocks)
+        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+            raise ModelError(
+                "the scored validation flows cannot be read",
+                str(path),
+                "arrays of flowtag",
+                str(error),
+                "flowtag train",
+            ) from error
+
+
+def read_blocks(paths: Sequence[Path]) -> Blocks:
+    """Read when flows of tables began, one table after the other, in blocks of a minute, or less in short traffic."""
+    starts = [pq.read_table(path, columns=["start"])["start"].cast("int64").to_numpy() for path in paths]
+    spans_s = [float(np.ptp(ns)) / SECOND_NS if len(ns) else 0.0 for ns in starts]
+    block_s = max(min(LONGEST_BLOCK_S, sum(spans_s) / FEWEST_BLOCKS), 1e-3)
+    parts, first = [], 0
+    for ns, span_s in zip(starts, spans_s, strict=True):
+        since_s = (ns - ns.min(initial=np.iinfo(np.int64).max)) / SECOND_NS
+        parts.append((since_s // block_s).astype(np.int32) + first)
+        first += int(span_s // block_s) + 1
+    return Blocks(np.concatenate(parts), sum(spans_s) / HOUR_S)

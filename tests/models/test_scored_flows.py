@@ -1,0 +1,95 @@
+"""Scored flows: kept, sampled evenly, and turned from alarms per hour into a share."""
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from features.errors import ModelError
+from models.detector import Detector
+from models.scored_flows import Blocks, ScoredFlows, read_blocks
+
+
+def some_flows(flows: int = 1_000) -> ScoredFlows:
+    random = np.random.default_rng(0)
+    tags = (random.random((flows, 3)) < 0.1).astype(np.uint8)
+    blocks = Blocks((np.arange(flows) // 25).astype(np.int32), 2.0)
+    return ScoredFlows(tags, random.random((flows, 3)).astype(np.float32), blocks)
+
+
+def test_saved_flows_come_back(tmp_path: Path) -> None:
+    """Tags, scores and times survive a file, with times and without."""
+    for flows in (some_flows(), ScoredFlows(some_flows().tags, some_flows().scores)):
+        flows.save(tmp_path / "flows.npz")
+        again = ScoredFlows.load(tmp_path / "flows.npz")
+        np.testing.assert_array_equal(again.tags, flows.tags)
+        np.testing.assert_array_equal(again.scores, flows.scores)
+        assert (again.blocks is None) == (flows.blocks is None)
+        if again.blocks and flows.blocks:
+            np.testing.assert_array_equal(again.blocks.of_flow, flows.blocks.of_flow)
+            assert again.blocks.hours == 2.0
+
+
+@pytest.mark.parametrize("content", [b"", b"PK", b"not arrays"])
+def test_a_damaged_file_is_refused(tmp_path: Path, content: bytes) -> None:
+    """Half a file is an error that names it, and pickles are never read."""
+    (tmp_path / "flows.npz").write_bytes(content)
+    with pytest.raises(ModelError, match=r"flows\.npz"):
+        ScoredFlows.load(tmp_path / "flows.npz")
+    np.savez(tmp_path / "flows.npz", tags=np.array([{}], object), scores=np.zeros(1))
+    with pytest.raises(ModelError, match=r"flows\.npz"):
+        ScoredFlows.load(tmp_path / "flows.npz")
+
+
+def test_a_sample_keeps_shares_and_alarms_per_hour() -> None:
+    """A tenth of the flows has a tenth of attacks and hours, so that an hourly budget is the same share."""
+    flows = some_flows(10_000)
+    tenth = flows.sampled(1_000)
+    assert len(tenth.tags) == pytest.approx(1_000, abs=2)
+    assert tenth.tags.any(axis=1).mean() == pytest.approx(flows.tags.any(axis=1).mean(), abs=0.002)
+    assert tenth.share_for(5.0) == pytest.approx(flows.share_for(5.0), rel=0.01)
+    assert flows.sampled(10_000) is flows
+
+
+def test_alarms_per_hour_as_a_share() -> None:
+    """10 an hour in 2 hours with 50 benign flows is 0.4; without times nobody can say."""
+    tags = np.zeros((60, 1), np.uint8)
+    tags[:10] = 1
+    flows = ScoredFlows(tags, np.zeros((60, 1), np.float32), Blocks(np.zeros(60, np.int32), 2.0))
+    assert flows.share_for(10.0) == pytest.approx(0.4)
+    assert 0.999 < flows.share_for(1e9) < 1
+    with pytest.raises(ModelError, match="how long"):
+        ScoredFlows(tags, flows.scores).share_for(1.0)
+
+
+def starts(path: Path, seconds: list[float]) -> Path:
+    ns = pa.array([int(second * 1e9) for second in seconds], pa.int64()).cast(pa.timestamp("ns", "UTC"))
+    pq.write_table(pa.table({"start": ns}), path)
+    return path
+
+
+def test_blocks_of_tables_and_their_hours(tmp_path: Path) -> None:
+    """Long traffic is cut into minutes, tables share no block, and hours are summed over tables."""
+    hour = starts(tmp_path / "hour.parquet", [1e6 + 10, 1e6 + 3610, 1e6 + 75])
+    half = starts(tmp_path / "half.parquet", [5e6, 5e6 + 1800])
+    blocks = read_blocks([hour, half])
+    assert blocks.of_flow.tolist() == [0, 60, 1, 61, 91]
+    assert blocks.hours == pytest.approx(1.5)
+
+
+def test_short_traffic_has_shorter_blocks_and_one_flow_is_no_trouble(tmp_path: Path) -> None:
+    """80 seconds become blocks of two; a table of one flow, or of none, has no length."""
+    assert read_blocks([starts(tmp_path / "short.parquet", [0, 3, 80])]).of_flow.tolist() == [0, 1, 40]
+    assert read_blocks([starts(tmp_path / "one.parquet", [7])]).hours == 0
+    assert len(read_blocks([starts(tmp_path / "none.parquet", [])]).of_flow) == 0
+
+
+def test_a_detector_keeps_them(detector: Detector, tmp_path: Path) -> None:
+    """Saved and loaded with a detector; a detector without them loads as well."""
+    Detector(detector.network, detector.card, None, some_flows()).save(tmp_path / "one")
+    kept = Detector.load(tmp_path / "one").validation
+    assert kept is not None
+    np.testing.assert_array_equal(kept.scores, some_flows().scores)
+    assert Detector.load(detector.save(tmp_path / "two")).validation is None
