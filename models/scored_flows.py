@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.errors import ModelError
@@ -104,7 +106,7 @@ class ScoredFlows:
 
 def read_blocks(paths: Sequence[Path]) -> Blocks:
     """Read when flows of tables began, one table after the other, in blocks of a minute, or less in short traffic."""
-    starts = [pq.read_table(path, columns=["start"])["start"].cast("int64").to_numpy() for path in paths]
+    starts = [_starts(path) for path in paths]
     spans_s = [float(np.ptp(ns)) / SECOND_NS if len(ns) else 0.0 for ns in starts]
     block_s = max(min(LONGEST_BLOCK_S, sum(spans_s) / FEWEST_BLOCKS), 1e-3)
     parts, first = [], 0
@@ -113,3 +115,10 @@ def read_blocks(paths: Sequence[Path]) -> Blocks:
         parts.append((since_s // block_s).astype(np.int32) + first)
         first += int(span_s // block_s) + 1
     return Blocks(np.concatenate(parts), sum(spans_s) / HOUR_S)
+
+
+def _starts(path: Path) -> npt.NDArray[np.int64]:
+    """Return when a table's flows began, ns; those of unknown time as if with the first."""
+    column = pq.read_table(path, columns=["start"])["start"].cast(pa.int64())
+    first = pc.min(column).as_py()
+    return np.asarray(column.fill_null(0 if first is None else first).to_numpy(), np.int64)

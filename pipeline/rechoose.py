@@ -20,6 +20,7 @@ from pipeline.progress import say
 from pipeline.register import store, verdict_limits
 from pipeline.registered import Budget, Registered
 from pipeline.settings import Settings
+from pipeline.train import in_view
 
 
 @dataclass(frozen=True)
@@ -96,9 +97,9 @@ def _entered(detector: Detector, parent: RegisteredDetector, verdict: Verdict, s
         run.figures({f"detector.valid.{name}": value for name, value in _numbers(detector).items()})
         example = np.array([[np.nan if one is None else one for one in detector.card.benign_medians]], np.float32)
         number = register(where, run.run_id, parent.name, directory, example, tags)
-        promote(where, parent.name, number, CHALLENGER)
+        promote(where, parent.name, number, in_view(CHALLENGER, detector.card.view))
         if verdict.accepted:
-            promote(where, parent.name, number, CHAMPION)
+            promote(where, parent.name, number, in_view(CHAMPION, detector.card.view))
     return Registered(parent.name, number, verdict.accepted, told, run.run_id)
 
 

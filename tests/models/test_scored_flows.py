@@ -64,8 +64,10 @@ def test_alarms_per_hour_as_a_share() -> None:
         ScoredFlows(tags, flows.scores).share_for(1.0)
 
 
-def starts(path: Path, seconds: list[float]) -> Path:
-    ns = pa.array([int(second * 1e9) for second in seconds], pa.int64()).cast(pa.timestamp("ns", "UTC"))
+def starts(path: Path, seconds: list[float | None]) -> Path:
+    ns = pa.array([None if second is None else int(second * 1e9) for second in seconds], pa.int64()).cast(
+        pa.timestamp("ns", "UTC")
+    )
     pq.write_table(pa.table({"start": ns}), path)
     return path
 
@@ -83,6 +85,7 @@ def test_short_traffic_has_shorter_blocks_and_one_flow_is_no_trouble(tmp_path: P
     """80 seconds become blocks of two; a table of one flow, or of none, has no length."""
     assert read_blocks([starts(tmp_path / "short.parquet", [0, 3, 80])]).of_flow.tolist() == [0, 1, 40]
     assert read_blocks([starts(tmp_path / "one.parquet", [7])]).hours == 0
+    assert read_blocks([starts(tmp_path / "unknown.parquet", [None, 1e6, 1e6 + 80])]).of_flow.tolist() == [0, 0, 40]
     assert len(read_blocks([starts(tmp_path / "none.parquet", [])]).of_flow) == 0
 
 
