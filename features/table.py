@@ -3,7 +3,7 @@
 import json
 import os
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -54,12 +54,23 @@ class Written:
     columns_present: tuple[str, ...]
 
 
-def write_table(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema) -> Written:
+def no_notes() -> dict[str, str]:
+    """Return nothing to note."""
+    return {}
+
+
+def write_table(
+    batches: Iterable[pa.RecordBatch],
+    path: Path,
+    schema: pa.Schema,
+    notes: Callable[[], Mapping[str, str]] = no_notes,
+) -> Written:
     """Write batches of `schema` to `path`; the file appears complete or not at all.
 
     Texts and small integers are dictionary-encoded, what differs from row to row is not, and floats keep no statistics,
     which nobody asks for; zstd level 1 is the fastest that is also small. Encoding and writing have a thread of their
-    own. The columns that hold a value are noted in the file's metadata, as a JSON list under PRESENT.
+    own. The columns that hold a value are noted in the file's metadata, as a JSON list under PRESENT,
+    beside what `notes` answers once all rows have passed; what it raises leaves no file.
     """
     named = [field.name for field in schema if not pa.types.is_floating(field.type)]
     settings: dict[str, Any] = {
@@ -70,7 +81,7 @@ def write_table(batches: Iterable[pa.RecordBatch], path: Path, schema: pa.Schema
     }
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, **settings) as writer:
         written = _written(batches, writer, schema)
-        writer.add_key_value_metadata({PRESENT: json.dumps(written.columns_present)})
+        writer.add_key_value_metadata({PRESENT: json.dumps(written.columns_present), **notes()})
     return written
 
 

@@ -18,7 +18,7 @@ from pipeline.train import Tables, chosen_view
 
 def fit(tables: Tables, settings: Settings, artifact: Path) -> Built:
     """Read the tables, train all contenders into a new folder, and count what they learned from."""
-    names = read_vocabulary().names
+    names = read_vocabulary(settings.labels.vocabulary).names
     view = chosen_view(tables, settings)
     train, valid = (read_dataset(paths, view.columns, names) for paths in (tables.train, tables.valid))
     say(

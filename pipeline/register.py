@@ -93,7 +93,7 @@ def _entered(trained: StageResult, tables: Tables, settings: Settings, artifact:
     name, where = settings.mlflow.model_name, store(settings)
     view = chosen_view(tables, settings)
     verdict = _verdict(notes[DETECTOR]["validation"], settings)
-    told = {"flowtag.verdict": "; ".join(verdict.reasons), **_lineage(trained)}
+    told = {"flowtag.verdict": "; ".join(verdict.reasons), **_lineage(trained, settings)}
     with tracked_run(where, name, told) as run:
         _log(run, notes, tables, settings)
         number = register_version(where, run.run_id, name, trained.path / DETECTOR, _example(tables, view), told)
@@ -137,11 +137,11 @@ def _example(tables: Tables, view: View) -> Matrix:
         return feature_matrix(next(table.iter_batches(EXAMPLE_FLOWS)), view.columns)
 
 
-def _lineage(trained: StageResult) -> dict[str, str]:
+def _lineage(trained: StageResult, settings: Settings) -> dict[str, str]:
     return {
         "flowtag.detector": trained.digest,
         "flowtag.schema": fingerprint(),
-        "flowtag.vocabulary": read_vocabulary().fingerprint,
+        "flowtag.vocabulary": read_vocabulary(settings.labels.vocabulary).fingerprint,
     }
 
 

@@ -95,6 +95,18 @@ class DetectorSection(Section):
     )
 
 
+class LabelsSection(Section):
+    """How truth is read and joined to flows (becomes features.labels.settings.LabelSettings)."""
+
+    vocabulary: Path | None = setting(None, "vocabulary of your own, merged over the built-in one (docs/labels.md)")
+    time_zone: str = setting("", "zone of truth's times that name none; empty: as the file says, else refused")
+    clock_offset_s: float | None = setting(None, "added to truth's times; none: as the file says, else 0", "s")
+    allow_unmatched: bool = setting(False, "let rules match no flow")
+    allow_unmapped: bool = setting(False, "let words come up that the vocabulary does not map")
+    near_s: NonNegativeFloat = setting(1.0, "flows so near outside a rule's time are counted", "s")
+    merge_equal: bool = setting(False, "give flows with equal features the union of their tags")
+
+
 class NetworkSection(Section):
     """The network's shape (becomes models.network.NetworkSettings)."""
 
@@ -195,6 +207,7 @@ class Settings(Section):
     meter: MeterSection = MeterSection()
     records: RecordsSection = RecordsSection()
     detector: DetectorSection = DetectorSection()
+    labels: LabelsSection = LabelsSection()
     network: NetworkSection = NetworkSection()
     loss: LossSection = LossSection()
     training: TrainingSection = TrainingSection()

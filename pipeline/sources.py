@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from features.errors import InputError, LabelError
-from features.labels.rules import read_rules
+from features.labels.truth import read_truth
 from features.labels.vocabulary import read_vocabulary
 from features.table import is_feature_table, open_table
+from pipeline.label import label_settings
 from pipeline.settings import Settings
 from pipeline.traffic import CAPTURE_NAME, look_at, table_name
 
@@ -67,13 +68,14 @@ def check_apart(sources: Sequence[Path]) -> None:
             )
 
 
-def check_rules(rules: Path) -> None:
-    """Read rules, so that a bad one ends here.
+def check_truth(truth: Path, settings: Settings) -> None:
+    """Read rules or another tool's verdicts, so that a bad one ends here.
 
     Raises:
         LabelError: A cell cannot be read, or a tag is unknown.
     """
-    read_rules(rules, read_vocabulary())
+    chosen = label_settings(settings)
+    read_truth(truth, read_vocabulary(chosen.vocabulary), chosen)
 
 
 def check_labelled(source: Path, settings: Settings) -> None:
@@ -90,7 +92,7 @@ def check_labelled(source: Path, settings: Settings) -> None:
     if rules is None:
         expected = f"{table_name(source)}{RULES_SUFFIX} beside it"
         raise LabelError("traffic without rules", str(source), expected, next_step="flowtag label TABLE RULES")
-    check_rules(rules)
+    check_truth(rules, settings)
 
 
 def rules_beside(source: Path) -> Path | None:

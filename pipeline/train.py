@@ -59,7 +59,11 @@ def plan(tables: Tables, settings: Settings) -> Plan:
         VERSION,
         detector_folder(settings, chosen_view(tables, settings).name),
         tables.digests(),
-        {**_chosen(settings), "schema": fingerprint(), "vocabulary": read_vocabulary().fingerprint},
+        {
+            **_chosen(settings),
+            "schema": fingerprint(),
+            "vocabulary": read_vocabulary(settings.labels.vocabulary).fingerprint,
+        },
     )
 
 

@@ -24,13 +24,13 @@ def score(
     from pipeline.received import received
     from pipeline.registered import require_registry
     from pipeline.score import modules_needed
-    from pipeline.sources import check, check_rules, rules_beside
+    from pipeline.sources import check, check_truth, rules_beside
 
     with received([source], settings) as (named,):
         check(named, settings)
         truth = rules or rules_beside(named)
         if truth:
-            check_rules(truth)
+            check_truth(truth, settings)
         require_registry(settings)
         with recorded(settings, modules_needed(named, settings)):
             from flows import jobs

@@ -22,7 +22,9 @@ def write_small_captures(folder: Path) -> Path:
             raw[start:end] for start, end in records(raw) if zlib.crc32(connection(raw[start + 16 : end])) % SHARE == 0
         ]
         (folder / f"{name}.pcap").write_bytes(raw[:24] + b"".join(chosen))
-        (folder / f"{name}.rules.csv").write_bytes((CAPTURES / f"{name}.rules.csv").read_bytes())
+        # a share of the connections leaves rules that match none
+        rules = b"# allow_unmatched: true\n" + (CAPTURES / f"{name}.rules.csv").read_bytes()
+        (folder / f"{name}.rules.csv").write_bytes(rules)
     return folder
 
 

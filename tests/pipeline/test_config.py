@@ -159,6 +159,7 @@ def defaults(kind: type) -> dict[str, Any]:
 
 def test_sections_repeat_the_layers_below() -> None:
     """Names and defaults of each section are those of the dataclass it becomes; the budget is in one section only."""
+    from features.labels.settings import LabelSettings  # noqa: PLC0415
     from features.metering.meter import MeterSettings  # noqa: PLC0415 (Keras and numba only where they are compared)
     from features.records.settings import RecordSettings  # noqa: PLC0415
     from models.losses import LossSettings  # noqa: PLC0415
@@ -168,6 +169,7 @@ def test_sections_repeat_the_layers_below() -> None:
     from models.verdict import VerdictLimits  # noqa: PLC0415
 
     settings = Settings()
+    assert settings.labels.model_dump() == defaults(LabelSettings)
     assert settings.meter.model_dump() == defaults(MeterSettings)
     assert settings.records.model_dump() == defaults(RecordSettings)
     assert settings.network.model_dump() == defaults(NetworkSettings)

@@ -1,5 +1,6 @@
 """Feature tables and rules to labelled tables."""
 
+import json
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +9,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import LabelError, SchemaError
+from features.labels.vocabulary import read_vocabulary
 from features.schema import labelled_schema
-from pipeline.label import label
-from pipeline.settings import Settings
+from pipeline.label import label, report_path
+from pipeline.settings import LabelsSection, Settings
 from tests.pipeline.conftest import World
 
 HEAD = "name,tags,start,end,protocol,src_ip,src_port,dst_ip,dst_port\n"
@@ -46,7 +48,11 @@ def test_rules_of_one_name_are_counted_together(world: World, tmp_path: Path, se
     """Two lines of one rule add up, a rule that matches nothing is counted as unmatched, empty cells match all."""
     table = world.flows["demo-score"]
     everything = "all,dos,,,,,,,"
-    result = label(table.path, rules(tmp_path, everything, everything, "none,beacon,1,2,,,,,"), settings)
+    lines = (everything, everything, "none,beacon,1,2,,,,,")
+    with pytest.raises(LabelError, match="1 of 3 rules match no flow"):
+        label(table.path, rules(tmp_path, *lines), settings)
+    allowing = settings.model_copy(update={"labels": LabelsSection(allow_unmatched=True)})
+    result = label(table.path, rules(tmp_path, *lines), allowing)
     assert (result.counts["rules"], result.counts["rules_unmatched"]) == (3, 1)
     assert (result.counts["rule.all"], result.counts["rule.none"]) == (2 * table.rows, 0)
     assert (result.counts["attack"], result.counts["tag.dos"]) == (table.rows, table.rows)
@@ -69,6 +75,36 @@ def test_wrong_rules_leave_everything_as_it_was(
         label(world.flows["demo-score"].path, rules(tmp_path, line), settings)
     assert "line 2" in str(raised.value)
     assert not settings.state.root.exists()
+
+
+def test_the_report_lies_beside_the_table(world: World) -> None:
+    """The report counts flows per rule as the column does, and comes back when it was deleted."""
+    made = world.labelled["demo-score"]
+    report = json.loads(report_path(made.path).read_text("utf-8"))
+    names = Counter(name for row in pq.read_table(made.path, columns=["rules"])["rules"].to_pylist() for name in row)
+    assert {one["name"] for one in report["rules"] if one["flows"]} == set(names)
+    single = [one for one in report["rules"] if one["lines"] == 1 and one["flows"]]
+    assert single
+    assert {one["name"]: one["flows"] for one in single} == {one["name"]: names[one["name"]] for one in single}
+    assert (report["flows"], report["kind"]) == (made.rows, "rules")
+    text = report_path(made.path).read_text("utf-8")
+    report_path(made.path).unlink()
+    assert label(world.flows["demo-score"].path, world.captures / "demo-score.rules.csv", world.settings).reused
+    assert report_path(made.path).read_text("utf-8") == text
+
+
+def test_the_table_tells_its_vocabulary(world: World) -> None:
+    """Order and fingerprint of the tags are in the labelled table's metadata."""
+    metadata = pq.read_schema(world.labelled["demo-score"].path).metadata
+    vocabulary = read_vocabulary()
+    assert metadata[b"flowtag.tags"].decode().split(",") == list(vocabulary.names)
+    assert metadata[b"flowtag.vocabulary"].decode() == vocabulary.fingerprint
+
+
+def test_a_table_without_labels_of_its_source(world: World, settings: Settings) -> None:
+    """Without truth the source must have told what its flows are."""
+    with pytest.raises(LabelError, match="no labels of its source"):
+        label(world.flows["demo-score"].path, None, settings)
 
 
 def test_missing_rules(world: World, tmp_path: Path, settings: Settings) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from features.errors import CaptureError, InputError, LabelError, SchemaError
 from pipeline.settings import Settings
-from pipeline.sources import check, check_apart, check_labelled, check_rules, demo_captures, rules_beside
+from pipeline.sources import check, check_apart, check_labelled, check_truth, demo_captures, rules_beside
 from tests.pipeline.conftest import World
 
 
@@ -52,7 +52,7 @@ def test_checks_pass_what_is_right(world: World) -> None:
     check(world.flows["demo-score"].path, world.settings)
     check_labelled(world.captures / "demo-score.pcap", world.settings)
     check_labelled(world.labelled["demo-score"].path, world.settings)
-    check_rules(world.captures / "demo-score.rules.csv")
+    check_truth(world.captures / "demo-score.rules.csv", world.settings)
 
 
 def test_checks_refuse_what_is_wrong(world: World, tmp_path: Path, settings: Settings) -> None:

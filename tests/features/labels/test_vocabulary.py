@@ -11,13 +11,34 @@ from features.labels.vocabulary import read_vocabulary
 def test_the_built_in_vocabulary_is_whole() -> None:
     """Every tag has a description, ATT&CK ids and a severity; every technique's parents are tags."""
     vocabulary = read_vocabulary()
-    assert len(vocabulary.names) == 21
+    assert len(vocabulary.names) == 25
     for tag in vocabulary.tags:
         assert tag.description, tag
-        assert all(code.startswith(("TA0", "T1")) for code in tag.attack), tag
-        assert tag.attack, tag
-        assert 1 <= tag.severity <= 4, tag
-        assert tag.kind in {"tactic", "technique"}, tag
+        assert tag.attack or tag.kind == "outcome", tag
+        assert all(code.startswith("TA0" if tag.kind == "tactic" else "T1") for code in tag.attack), tag
+
+
+# attack.mitre.org, Enterprise: id and name; a sub-technique bears its technique's name before the colon
+ATTACK = {
+    "TA0043": "Reconnaissance", "TA0001": "Initial Access", "TA0006": "Credential Access", "TA0008": "Lateral Movement",
+    "TA0011": "Command and Control", "TA0010": "Exfiltration", "TA0040": "Impact",
+    "T1018": "Remote System Discovery", "T1046": "Network Service Discovery", "T1595.001": "Scanning IP Blocks",
+    "T1595.002": "Vulnerability Scanning", "T1110": "Brute Force", "T1190": "Exploit Public-Facing Application",
+    "T1210": "Exploitation of Remote Services",
+    "T1498": "Network Denial of Service", "T1498.001": "Direct Network Flood",
+    "T1499": "Endpoint Denial of Service", "T1499.001": "OS Exhaustion Flood", "T1499.002": "Service Exhaustion Flood",
+    "T1071.001": "Web Protocols", "T1071.004": "DNS", "T1059": "Command and Scripting Interpreter",
+    "T1571": "Non-Standard Port", "T1572": "Protocol Tunneling", "T1095": "Non-Application Layer Protocol",
+    "T1105": "Ingress Tool Transfer",
+}  # fmt: skip
+
+
+def test_every_attack_id_is_one_that_was_looked_up() -> None:
+    """No id stands in the vocabulary that is not in the list above; tactics are called what MITRE calls them."""
+    for tag in read_vocabulary().tags:
+        assert set(tag.attack) <= set(ATTACK), tag
+        if tag.kind == "tactic":
+            assert [ATTACK[code].lower().replace(" ", "_") for code in tag.attack] == [tag.name]
 
 
 def test_an_unknown_tag_names_the_nearest() -> None:
@@ -27,7 +48,25 @@ def test_an_unknown_tag_names_the_nearest() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "- a\n", "a: [", "a: {kind: tactic}", "a: {description: x, kind: technique, parents: [b]}", "a: 1"]
+    "text",
+    [
+        "",
+        "- a\n",
+        "a: [",
+        "tag: {}",
+        "tags: {a: {kind: tactic}}",
+        "tags: {a: {description: x, kind: technique, parents: [b]}}",
+        "tags: {a: 1}",
+        "tags: {A b: {description: x, kind: tactic}}",
+        "tags: {a: {description: x, kind: mood}}",
+        "tags: {a: {description: x, kind: tactic, severity: 9}}",
+        "tags: {a: {description: x, kind: tactic, attack: [T99]}}",
+        "tags: {a: {description: x, kind: tactic, attack: T1046}}",
+        "tags: {a: {description: x, kind: tactic, colour: red}}",
+        "words: {labels: {a: impact}}",
+        "words: {labels: {a: [nothing_known]}}",
+        "words: [a]",
+    ],
 )
 def test_a_broken_vocabulary_is_refused(tmp_path: Path, text: str) -> None:
     """What is no mapping of whole tags is LabelError."""
@@ -37,9 +76,86 @@ def test_a_broken_vocabulary_is_refused(tmp_path: Path, text: str) -> None:
         read_vocabulary(path)
 
 
-def test_the_fingerprint_changes_with_the_order(tmp_path: Path) -> None:
-    """Two tags in another order are another vocabulary."""
-    first, second = (f"{name}: {{description: x, kind: tactic}}\n" for name in "ab")
-    (tmp_path / "1.yaml").write_text(first + second)
-    (tmp_path / "2.yaml").write_text(second + first)
-    assert read_vocabulary(tmp_path / "1.yaml").fingerprint != read_vocabulary(tmp_path / "2.yaml").fingerprint
+OWN = """
+tags:
+  port_scan: {severity: 3}
+  my_worm: {description: Ours, kind: technique, parents: [exploit, lateral_movement], attack: [T1210]}
+words:
+  labels: {Worm X: [my_worm], benign: [impact]}
+  my_tool: {"alarm *": [my_worm]}
+"""
+
+
+def test_a_file_of_ones_own_is_merged_over_the_built_in_one(tmp_path: Path) -> None:
+    """Known tags change in place and keep the rest, new ones go behind, words are added or win."""
+    path = tmp_path / "own.yaml"
+    path.write_text(OWN)
+    built_in, own = read_vocabulary(), read_vocabulary(path)
+    assert own.names == (*built_in.names, "my_worm")
+    changed = own.tags[own.names.index("port_scan")]
+    assert (changed.severity, changed.parents, changed.attack) == (3, ("reconnaissance",), ("T1046",))
+    assert own.label_tags("worm-x") == ("lateral_movement", "exploit", "my_worm")
+    assert own.label_tags("BENIGN") == ("impact",)
+    assert own.tags_of("my_tool", "Alarm 17") == ("lateral_movement", "exploit", "my_worm")
+    assert own.fingerprint != built_in.fingerprint
+
+
+def test_the_fingerprint_changes_with_order_and_parents_only(tmp_path: Path) -> None:
+    """Severity does not change what a detector answers; names, their order and what they imply do."""
+    texts = {
+        "severity": "tags: {port_scan: {severity: 4}}",
+        "parents": "tags: {port_scan: {parents: [impact]}}",
+        "one": "tags: {a: {description: x, kind: tactic}, b: {description: x, kind: tactic}}",
+        "other": "tags: {b: {description: x, kind: tactic}, a: {description: x, kind: tactic}}",
+    }
+    made = {"built in": read_vocabulary()}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(text)
+        made[name] = read_vocabulary(tmp_path / name)
+    assert made["severity"].fingerprint == made["built in"].fingerprint
+    assert made["severity"].whole_fingerprint != made["built in"].whole_fingerprint
+    assert len({vocabulary.fingerprint for vocabulary in made.values()}) == 4
+
+
+def test_parents_are_implied_to_the_last() -> None:
+    """A technique brings its technique and its tactic, in the vocabulary's order."""
+    assert read_vocabulary().implied(["slow_http", "port_scan"]) == (
+        "reconnaissance", "impact", "port_scan", "dos", "slow_http",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("word", "tags"),
+    [
+        ("BENIGN", ()),
+        ("Normal", ()),
+        ("", ()),
+        ("0", ()),
+        ("DoS Slowloris", ("impact", "dos", "slow_http")),
+        ("DoS Slowloris - Attempted", ("impact", "dos", "slow_http", "attempted")),
+        ("Web Attack \x96 Sql Injection", ("initial_access", "web_attack")),
+        ("Infiltration - Portscan", ("reconnaissance", "lateral_movement", "port_scan")),
+        (" Fuzzers", ("reconnaissance", "service_probe")),
+        ("Worms", ("lateral_movement", "exploit")),
+        ("-   Malicious   PartOfAHorizontalPortScan", ("reconnaissance", "host_sweep")),
+        ("(empty)   Malicious   C&C-HeartBeat-FileDownload", ("command_and_control", "beacon", "malware_transfer")),
+        ("(empty)   Benign   -", ()),
+        ("(empty)   Malicious   -", ("unspecified",)),
+        ("flow=From-Botnet-V42-TCP-CC73-Not-Encrypted", ("command_and_control",)),
+        ("flow=From-Normal-V42-Jist", ()),
+        ("flow=Background-UDP-Established", ()),
+        ("DDOS attack-LOIC-UDP", ("impact", "dos", "udp_flood")),
+        ("Botnet Ares", None),
+    ],
+)
+def test_label_columns_words(word: str, tags: tuple[str, ...] | None) -> None:
+    """Words of the public record sets as they are written there become tags; an unknown one is no silent benign."""
+    assert read_vocabulary().label_tags(word) == tags
+
+
+def test_every_word_of_the_built_in_vocabulary_can_be_found() -> None:
+    """No word is written in a way in which no text could match it."""
+    vocabulary = read_vocabulary()
+    for source, words in vocabulary.words.items():
+        for word in words:
+            assert vocabulary.tags_of(source, word.replace("*", "x")) is not None, (source, word)
