@@ -16,6 +16,7 @@ first packet, "bwd" from the side that was addressed. Missing is null, never 0.
 
 TITLES = {
     "identity": "Identity",
+    "course": "Course of the connection",
     "protocol": "Protocol and service",
     "volume": "Volumes",
     "rate": "Times and rates",

@@ -15,6 +15,7 @@ from features.context import NEIGHBOUR, ContextWindow, Ready
 from features.kernel_types import NEVER
 from features.metering.flow_record import FLOW, EndReason, flow_fields
 from features.metering.meter import CaptureMeter, MeterSettings
+from features.metering.zeek_state import conn_states, histories
 from features.schema import COLUMNS, arrow_schema
 
 END_REASONS = np.array(["", *(reason.name.lower() for reason in EndReason)])
@@ -50,10 +51,8 @@ class Extraction:
 
     def _rows(self, ready: Ready, first_id: int) -> pa.RecordBatch:
         columns = {**flow_columns(flow_fields(ready.flows)), **ready.columns}
-        identity = _identity(ready.flows, self._capture, first_id)
-        arrays = [
-            identity[column.name] if column.role == "identity" else nullable(columns[column.name]) for column in COLUMNS
-        ]
+        made = {**_identity(ready.flows, self._capture, first_id), **_course(ready.flows)}
+        arrays = [made[column.name] if column.name in made else nullable(columns[column.name]) for column in COLUMNS]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
 
@@ -110,3 +109,8 @@ def _identity(flows: npt.NDArray[np.void], capture: str, first_id: int) -> dict[
         "icmp_type": pa.array(flows["icmp_type"].astype(np.int32), mask=not_icmp),
         "icmp_code": pa.array(flows["icmp_code"].astype(np.int32), mask=not_icmp),
     }
+
+
+def _course(flows: npt.NDArray[np.void]) -> dict[str, pa.Array]:
+    told = histories(flows)
+    return {"conn_state": conn_states(flows, told), "history": told}

@@ -1,7 +1,8 @@
 """The feature schema: every column's name, type, unit, meaning and null rule, its version and its fingerprint.
 
 Identity columns tell which flow a row is; they never enter a network, because addresses, ports and times give the
-labels away. Feature columns are what a network may see. A detector remembers the fingerprint it was trained with.
+labels away. Metadata columns are text and numbers for people and joins; they never enter one either. Feature columns
+are what a network may see. A detector remembers the fingerprint it was trained with.
 """
 
 import difflib
@@ -29,7 +30,7 @@ class Column:
         unit: Unit of the values, "1" for shares and flags.
         meaning: One line for a person.
         null: When the value is null although packets were seen; "never" where they always give it.
-        role: "identity" or "feature".
+        role: "identity" (which flow), "metadata" (for people and joins) or "feature" (what a network may see).
         group: The part of the schema it belongs to.
     """
 
@@ -69,6 +70,20 @@ def _identity() -> Iterator[Column]:
     yield column("end_reason", "string", "why the flow ended: idle, active, tcp_end, capture_end, forced (IPFIX)")
     yield column("icmp_type", "int32", "ICMP or ICMPv6 type of the first packet", "other protocols")
     yield column("icmp_code", "int32", "ICMP or ICMPv6 code of the first packet", "other protocols")
+
+
+def _course() -> Iterator[Column]:
+    def text(name: str, meaning: str, null: str) -> Column:
+        return Column(name, "string", "", meaning, null, "metadata", "course")
+
+    yield text(
+        "conn_state", "how the connection went, as Zeek's conn_state: S0, SF, REJ ...; OTH for no TCP or UDP", ALWAYS
+    )
+    yield text(
+        "history",
+        "what each side sent, in the letters of Zeek's history: ShADadFf",
+        "neither TCP nor UDP, or no letter",
+    )
 
 
 def _feature(name: str, unit: str, meaning: str, group: str, null: str = ALWAYS) -> Column:
@@ -232,7 +247,7 @@ def _context() -> Iterator[Column]:
 
 
 COLUMNS: tuple[Column, ...] = (
-    *_identity(), *_protocol(), *_volume(), *_rate(), *_length(), *_gap(),
+    *_identity(), *_course(), *_protocol(), *_volume(), *_rate(), *_length(), *_gap(),
     *_activity(), *_tcp(), *_network(), *_first(), *_context(),
 )  # fmt: skip
 FEATURE_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.role == "feature")

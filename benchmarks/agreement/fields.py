@@ -14,6 +14,7 @@ from benchmarks.agreement.frames import TCP, End, Frame, locate
 from benchmarks.agreement.joining import Pair
 from features.kernel_types import NEVER
 from features.metering.flow_record import TCP_FLAGS
+from features.metering.zeek_state import conn_states, histories
 
 SECOND, MILLISECOND = 1_000_000_000, 1_000_000
 SYN, FIN, RST = 2, 1, 4
@@ -24,6 +25,8 @@ GAP_RULES = (
     (True, 10, "theirs: times are forgotten every 10 packets"),
 )
 """ndpiReader's rules on gaps, each with the ones before: whether flags are left out, packets until it starts again."""
+
+UNMETERED = str.maketrans("", "", "GgCcXx")
 
 HANDSHAKES = {
     "established": {"S1", "S2", "S3", "SF", "RSTO", "RSTR"},
@@ -205,6 +208,30 @@ def _zeek(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> Iterator[Compariso
         group = next((name for name, states in HANDSHAKES.items() if details["conn_state"] in states), "")
         same = handshake(flow) == group
         yield Comparison("handshake", same, "" if same else _state_rule(details, flow))
+    yield from _course(details, flow)
+
+
+def _course(details: dict[str, str | None], flow: Flow) -> Iterator[Comparison]:
+    """Compare conn_state and history, if the log has them."""
+    if "conn_state" not in details or "history" not in details:
+        return
+    row = np.array([flow.row])
+    texts = histories(row)
+    state, ours, theirs = conn_states(row, texts)[0].as_py(), texts[0].as_py() or "", details["history"] or ""
+    turned = _turning(ours, theirs)
+    yield Comparison("conn_state", state == details["conn_state"], turned if state != details["conn_state"] else "")
+    unmetered = theirs != ours == theirs.translate(UNMETERED)
+    rule = "not metered: gaps, wrong checksums, analyses given up (G, C, X)" if unmetered else turned
+    yield Comparison("history", ours == theirs, rule if ours != theirs else "")
+
+
+def _turning(ours: str, theirs: str) -> str:
+    """Say who turned the connection round, if the histories are each other's otherwise."""
+    if theirs == "^" + ours.swapcase():
+        return "theirs: turned round by the server's port (likely_server_ports)"
+    if ours == "^" + theirs.swapcase():
+        return "ours: the first packet is a SYN-ACK, so its sender is the server"
+    return ""
 
 
 def _state_rule(details: dict[str, str | None], flow: Flow) -> str:

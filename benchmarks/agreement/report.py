@@ -39,7 +39,7 @@ their value. nDPI tells durations to 10 ms, gaps to 1 ms, lengths to a byte and 
 gaps only of longer flows. Its lengths are of frames: they agree with ours where every frame adds as many bytes to its
 datagram, and not where Ethernet pads short ones. Zeek tells durations to 1 us. "Handshake" is Zeek's `conn_state` in
 four groups (established, unanswered, refused, other) beside our `established`, `syn_ns`, `syn_ack_ns` and flags;
-`conn_state` itself and `history` are not metered.
+`conn_state` and `history` are compared letter for letter.
 """
 
 SHARES = (("found", "found"), ("packets", "packets agree"), ("bytes", "bytes agree"), ("both", "both agree"))

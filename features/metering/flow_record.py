@@ -17,6 +17,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from features.metering.zeek_state import HISTORY_WORDS
+
 Fields = dict[str, npt.NDArray[Any]]
 
 FIRST_PACKETS = 16
@@ -85,19 +87,23 @@ FLOW = np.dtype(
         ("window_min", "u2", (2,)),  # 65535 before the first TCP packet
         ("window_max", "u2", (2,)),
         ("first_backward", "u2"),  # a bit for each of the first packets that went backward, the lowest for the first
-        ("first_count", "u1"),
+        ("reset_seq", "u1", (2,)),  # low bits of the latest RST's sequence number
         ("zero_windows", "i4", (2,)),  # packets other than RST that advertise no room
         ("retransmissions", "i4", (2,)),  # data, SYN or FIN below next_seq
         ("syn_ns", "i8"),  # first SYN of the forward side
         ("syn_ack_ns", "i8"),  # first SYN-ACK of the backward side
         ("handshake_ns", "i8"),  # first forward ACK after the SYN-ACK
         ("first_payload_s", "f4", (2,)),  # since first_ns; infinite without payload
+        # TCP as Zeek tells it (features.metering.zeek_state)
+        ("endpoint", "u1", (2,)),  # Endpoint of each side
+        ("letters_seen", "u1", (2,)),  # a bit for each kind of packet that each side has sent
+        ("history", "u4", (HISTORY_WORDS,)),  # Letter codes of 5 bits each, the first in the lowest
         # activity: runs of packets with no gap above MeterSettings.activity_gap_s, and the gaps between such runs
         ("active_start_ns", "i8"),
         ("idle_sum", "i8"),
         ("active_count", "i4"),  # runs completed, the one in progress left out
         ("active_max_s", "f4"),
-        # the first packets, in order of arrival; 0 beyond first_count
+        # the first packets, in order of arrival; 0 behind the last one
         ("first_payload", "u2", (FIRST_PACKETS,)),  # at most LARGEST_FIRST_PAYLOAD
         ("first_gap_s", "f4", (FIRST_PACKETS,)),  # since the packet before; 0 for the first
     ],
@@ -109,19 +115,21 @@ COLUMN_FIELDS = tuple(
     name
     for name in FLOW.names or ()
     if name not in ("src", "dst", "dir_first_ns", "dir_last_ns", "first_backward", "next_seq")
+    and name not in ("endpoint", "letters_seen", "history", "reset_seq")
 )
 
 
 def flow_fields(flows: npt.NDArray[np.void]) -> Fields:
     """Return the fields of FLOW rows that the feature columns are made of, each shape (n,) or (n, k) and 64 bits wide.
 
-    With them what follows from several: ``gap_sum`` (n, 3) in ns, and ``first_payload`` (n, FIRST_PACKETS), which is
-    negative where the packet went backward.
+    With them what follows from several: ``gap_sum`` (n, 3) in ns, ``first_count`` (n,), of the first packets that there
+    were, and ``first_payload`` (n, FIRST_PACKETS), which is negative where the packet went backward.
     """
     fields: Fields = {name: _widened(flows[name]) for name in COLUMN_FIELDS}
     whole = (fields["last_ns"] - fields["first_ns"])[:, None]
     fields["gap_sum"] = np.hstack([flows["dir_last_ns"] - flows["dir_first_ns"], whole])
     backward = flows["first_backward"][:, None] >> np.arange(FIRST_PACKETS) & 1
+    fields["first_count"] = np.minimum(flows["packets"].sum(axis=1), FIRST_PACKETS)
     fields["first_payload"] = np.where(backward, -1, 1) * fields["first_payload"]
     return fields
 

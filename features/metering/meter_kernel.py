@@ -15,6 +15,7 @@ from features.captures.packet_record import LATER_FRAGMENT
 from features.kernel_types import NEVER, Int, Record
 from features.metering.flow_record import FIRST_PACKETS, LARGEST_FIRST_PAYLOAD, MOST_PACKETS, EndReason
 from features.metering.flow_table import CLOSED_LIST, HASH_WORDS, OPEN_LIST, Limits, Table, new_slots
+from features.metering.zeek_state import HISTORY_WORDS, LETTER_BITS, LETTERS_PER_WORD, Endpoint, Letter
 
 RELINK_NS = 1_000_000_000
 LATENESS_NS = 1_000_000_000
@@ -25,6 +26,7 @@ LEAP_NS = 3_600_000_000_000
 SECONDS = 1e-9
 TCP = 6
 FIN, SYN, RST, ACK = 1, 2, 4, 16
+SYN_KIND, REPEATED_KIND = 0, 1
 
 
 @njit(nogil=True)
@@ -250,6 +252,8 @@ def _open_flow(table: Table, packet: Record, tag: np.uint32, time_ns: Int) -> In
     flow.first_ns = flow.last_ns = flow.active_start_ns = time_ns
     entry.tag = tag
     entry.fins = entry.numbered = entry.closed = 0
+    if reverse:
+        _add_letter(flow, Letter.TURNED.value)
     _insert_slot(table.slots, np.uint64(tag) << np.uint64(32) | np.uint64(row + 1))
     _link(table, OPEN_LIST, row)
     return row
@@ -308,12 +312,11 @@ def _add_volume(flow: Record, way: Int, packet: Record, time_ns: Int) -> None:
 
 @njit(nogil=True)
 def _add_first(flow: Record, way: Int, packet: Record, gap: Int) -> None:
-    at = flow.first_count
+    at = flow.packets[0] + flow.packets[1] - 1
     if at < FIRST_PACKETS:
         flow.first_backward |= way << at
         flow.first_payload[at] = min(packet.payload, LARGEST_FIRST_PAYLOAD)
         flow.first_gap_s[at] = np.float32(gap * SECONDS)
-        flow.first_count = at + 1
 
 
 @njit(nogil=True)
@@ -358,6 +361,132 @@ def _add_window(flow: Record, way: Int, packet: Record) -> None:
 
 
 @njit(nogil=True)
+def _add_letter(flow: Record, letter: Int) -> None:
+    """Write a letter to the first free place of the history, to none when it is full."""
+    for word in range(HISTORY_WORDS):
+        for place in range(LETTERS_PER_WORD):
+            shift = np.uint32(place * LETTER_BITS)
+            if not flow.history[word] >> shift & np.uint32(31):
+                flow.history[word] |= np.uint32(letter) << shift
+                return
+
+
+@njit(nogil=True)
+def _is_first(flow: Record, way: Int, kind: Int) -> bool:
+    """Tell whether the side has sent no packet of this kind, 0 to 7, and remember that now it has."""
+    first = not flow.letters_seen[way] >> kind & 1
+    flow.letters_seen[way] |= 1 << kind
+    return first
+
+
+@njit(nogil=True)
+def _is_power_of_ten(count: Int) -> bool:
+    while count > 1 and count % 10 == 0:
+        count //= 10
+    return count == 1
+
+
+@njit(nogil=True)
+def _add_flag_letter(flow: Record, way: Int, packet: Record) -> None:
+    """Write the letter of a packet's flags or payload, unless it says nothing new."""
+    flags, letter, is_new = np.int64(packet.flags), 0, False
+    ends = flags & (SYN | FIN | RST)
+    if ends == 0:
+        letter = Letter.DATA.value if packet.payload > 0 else Letter.ACK.value if flags & ACK else 0
+    elif ends == SYN:
+        letter = Letter.SYN_ACK.value if flags & ACK else Letter.SYN.value
+    elif ends == FIN:
+        letter = Letter.FIN.value
+        is_new = np.uint32(np.int64(packet.seq) + packet.payload + 1) != flow.next_seq[way]
+    elif ends == RST:
+        letter, number = Letter.RST.value, np.int64(packet.seq) & 0xFF
+        is_new = number != flow.reset_seq[way]
+        flow.reset_seq[way] = number
+    else:
+        letter = Letter.FIN_RST.value if ends & FIN and ends & RST else Letter.SYN_END.value
+    kind = SYN_KIND if ends == SYN else letter >> 1
+    if letter and (_is_first(flow, way, kind) or is_new):
+        _add_letter(flow, letter + way)
+
+
+@njit(nogil=True)
+def _add_counted_letters(flow: Record, entry: Record, way: Int, packet: Record) -> None:
+    """Write the letters of the 1st, 10th, 100th ... zero window and repeated payload.
+
+    The 10th repeat and so on are those of flow.retransmissions, which also counts SYN, FIN and payload sent in part.
+    """
+    flags = np.int64(packet.flags)
+    if flow.endpoint[way] >= Endpoint.RESET.value:
+        return
+    waits = packet.window == 0 and not flags & RST and flow.endpoint[1 - way] != Endpoint.CLOSED.value
+    if waits and _is_power_of_ten(flow.zero_windows[way]):
+        _add_letter(flow, Letter.ZERO_WINDOW.value + way)
+    if packet.payload > 0 and entry.numbered >> way & 1:
+        span = (0 if flags & RST else packet.payload) + (flags & FIN) + (flags >> 1 & 1)
+        if np.int32(np.uint32(np.int64(packet.seq) + span) - flow.next_seq[way]) <= 0:
+            first, count = _is_first(flow, way, REPEATED_KIND), flow.retransmissions[way] + 1
+            if first or (count > 1 and _is_power_of_ten(count)):
+                _add_letter(flow, Letter.REPEATED.value + way)
+
+
+@njit(nogil=True)
+def _state_at_first(flow: Record, way: Int, packet: Record) -> Int:
+    """Return the state of a side after its first packet, FIN and RST aside; a SYN's answer establishes both."""
+    flags, other = np.int64(packet.flags), flow.endpoint[1 - way]
+    if flags & SYN and way == 0:
+        return Endpoint.SYN_ACK_SENT.value if flags & ACK else Endpoint.SYN_SENT.value
+    if flags & SYN:
+        if other == Endpoint.SYN_SENT.value:
+            flow.endpoint[0] = Endpoint.ESTABLISHED.value
+        return Endpoint.ESTABLISHED.value
+    if flags & (FIN | RST):
+        return Endpoint.INACTIVE.value
+    if way == 1 and packet.payload == 0 and other == Endpoint.SYN_SENT.value:
+        return Endpoint.INACTIVE.value  # some acknowledge a SYN before they answer it
+    opened = flags & ACK and other == Endpoint.ESTABLISHED.value
+    return Endpoint.ESTABLISHED.value if opened else Endpoint.PARTIAL.value
+
+
+@njit(nogil=True)
+def _state_before_answer(flags: Int, state: Int) -> Int:
+    """Return the state of a side that has said no more than SYN, or nothing, after these flags."""
+    if flags & RST:
+        return Endpoint.RESET_AFTER_FIN.value if flags & FIN else Endpoint.RESET.value
+    return Endpoint.CLOSED.value if flags & FIN else state
+
+
+@njit(nogil=True)
+def _state_when_open(flow: Record, way: Int, flags: Int) -> Int:
+    """Return the state of an open side after these flags; a FIN makes of the other's RST after its FIN a mere end."""
+    state, other = flow.endpoint[way], flow.endpoint[1 - way]
+    if flags & RST:
+        return Endpoint.RESET.value
+    if flags & FIN:
+        if other == Endpoint.RESET_AFTER_FIN.value:
+            flow.endpoint[1 - way] = Endpoint.CLOSED.value
+        return Endpoint.CLOSED.value
+    begins = flags & (SYN | ACK) == SYN and state == Endpoint.PARTIAL.value and other == Endpoint.INACTIVE.value
+    return Endpoint.SYN_SENT.value if begins else np.int64(state)
+
+
+@njit(nogil=True)
+def _follow_state(flow: Record, way: Int, packet: Record) -> None:
+    """Bring the state of both ends up to date, as Zeek does."""
+    flags, state = np.int64(packet.flags), flow.endpoint[way]
+    if state == Endpoint.INACTIVE.value:
+        flow.endpoint[way] = _state_before_answer(flags, _state_at_first(flow, way, packet))
+    elif flags & (SYN | FIN | RST) == 0:
+        return
+    elif state == Endpoint.CLOSED.value:
+        if flags & RST and flow.endpoint[1 - way] != Endpoint.CLOSED.value:
+            flow.endpoint[way] = Endpoint.RESET_AFTER_FIN.value
+    elif state < Endpoint.PARTIAL.value:
+        flow.endpoint[way] = _state_before_answer(flags, np.int64(state))
+    elif state < Endpoint.RESET.value:
+        flow.endpoint[way] = _state_when_open(flow, way, flags)
+
+
+@njit(nogil=True)
 def _add_packet(table: Table, limits: Limits, row: Int, packet: Record, way: Int, time_ns: Int) -> None:
     """Add a packet to its flow's row."""
     flow, entry = table.flows[row], table.live[row]
@@ -370,6 +499,9 @@ def _add_packet(table: Table, limits: Limits, row: Int, packet: Record, way: Int
             flow.flags[way, bit] += flags >> bit & 1
         _add_window(flow, way, packet)
         _add_handshake(flow, way, flags, time_ns)
+        _add_flag_letter(flow, way, packet)
+        _add_counted_letters(flow, entry, way, packet)
+        _follow_state(flow, way, packet)
         _add_sequence(flow, entry, way, packet)
         if flags & FIN:
             entry.fins |= 1 << way

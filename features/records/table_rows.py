@@ -61,7 +61,7 @@ class TableRows:
         identity = {
             column.name: pa.nulls(rows, schema.field(column.name).type)
             for column in COLUMNS
-            if column.role == "identity"
+            if column.role != "feature"
         }
         identity["capture"] = pa.array([self._capture]).take(pa.array(np.zeros(rows, np.int32)))
         identity["flow_id"] = pa.array(np.arange(self.count, self.count + rows))

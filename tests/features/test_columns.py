@@ -20,7 +20,6 @@ def empty_flow() -> np.ndarray:
     flow["protocol"], flow["ip_version"], flow["dst_port"] = 6, 4, 443
     flow["packets"], flow["bytes"] = [1, 0], [40, 0]
     flow["length_min"], flow["length_max"], flow["length_sq"] = [40, 0], [40, 0], [1600, 0]
-    flow["first_count"] = 1
     flow["dir_first_ns"], flow["dir_last_ns"] = [0, NEVER], [0, NEVER]
     return flow
 
@@ -104,7 +103,7 @@ def test_tcp_columns_are_missing_for_other_protocols() -> None:
 def test_first_packets_carry_their_direction_as_sign() -> None:
     """Payload of a backward packet is negative, gaps are seconds."""
     flow = empty_flow()
-    flow["first_count"], flow["first_backward"] = 2, 0b10
+    flow["packets"], flow["first_backward"] = [1, 1], 0b10
     flow["first_payload"][0, :2], flow["first_gap_s"][0, :2] = [20, 460], [0, 0.5]
     assert value(flow, "first_payload_01") == 20
     assert value(flow, "first_payload_02") == -460

@@ -96,6 +96,8 @@ ZEEK_CONN = Adapter(
         Given("dst_port", ("id.resp_p",)),
         Given("protocol", ("ip_proto", "proto")),
         Given("community_id", ("community_id",)),
+        Given("conn_state", ("conn_state",)),
+        Given("history", ("history",)),
         Given("fwd_packets", ("orig_pkts",)),
         Given("bwd_packets", ("resp_pkts",)),
         Given("fwd_bytes", ("orig_ip_bytes",)),

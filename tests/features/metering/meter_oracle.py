@@ -23,6 +23,7 @@ from scapy.packet import Packet
 from features.kernel_types import NEVER
 from features.metering.flow_record import FIRST_PACKETS, EndReason
 from features.metering.meter import MeterSettings
+from tests.features.metering.zeek_oracle import Segment, fields
 
 FLAGS = ("fin", "syn", "rst", "psh", "ack", "urg", "ece", "cwr")
 SECOND = 1_000_000_000
@@ -193,6 +194,7 @@ def _statistics(flow: Live, reason: EndReason, settings: MeterSettings) -> Flow:
         "src_port": ends[0][1],
         "dst_port": ends[1][1],
         "protocol": first.protocol,
+        "vlan": 0,
         "ip_version": first.version,
         "end_reason": int(reason),
         "icmp_type": first.icmp_type,
@@ -203,7 +205,23 @@ def _statistics(flow: Live, reason: EndReason, settings: MeterSettings) -> Flow:
     for way_row in [_volumes(way, flow.packets[0][0]) | _tcp(way) for way in ways]:
         for name, value in way_row.items():
             row.setdefault(name, []).append(value)
-    return row | _first_packets(flow)
+    return row | _first_packets(flow) | _zeek(flow)
+
+
+def _zeek(flow: Live) -> Flow:
+    letters = {"fin": "F", "syn": "S", "rst": "R", "ack": "A"}
+    segments = [
+        Segment(
+            flow.way(packet),
+            "".join(letter for flag, letter in letters.items() if packet.has(flag)),
+            packet.seq,
+            packet.payload,
+            packet.window,
+        )
+        for _, packet in flow.packets
+        if packet.protocol == 6 and packet.fragment != 2
+    ]
+    return fields(segments, turned=flow.way(flow.packets[0][1]) == 1)
 
 
 def _gaps(times: Sequence[int]) -> list[int]:
@@ -316,7 +334,6 @@ def _first_packets(flow: Live) -> Flow:
     rest = [0] * (FIRST_PACKETS - len(firsts))
     gaps = [0, *_gaps([time for time, _ in firsts])]
     return {
-        "first_count": len(firsts),
         "first_backward": sum(flow.way(p) << at for at, (_, p) in enumerate(firsts)),
         "first_payload": [p.payload for _, p in firsts] + rest,
         "first_gap_s": [in_seconds(gap) for gap in gaps] + rest,

@@ -489,7 +489,7 @@ def test_cuts_between_files_change_nothing(
 
 def metered_with_one_hash(path: Path) -> np.ndarray:
     """Return the flows of a meter in whose table all keys collide."""
-    run = meter._Run(SHORT.limits())
+    run = meter._Run(SHORT)
     run._table = run._table._replace(hash_keys=np.zeros_like(run._table.hash_keys))
     return Metered([*run.file(path, 1 << 19), *run.end()], {}).flows
 
@@ -548,7 +548,7 @@ def test_batches_and_watermarks(tmp_path: Path) -> None:
 
 def test_a_live_flow_is_small() -> None:
     """What a live flow takes, with the slots of a table about to get more, is at most 0.6 KB."""
-    assert FLOW.itemsize + LIVE.itemsize + 4 * np.dtype(np.uint64).itemsize <= 600
+    assert FLOW.itemsize + LIVE.itemsize + 4 * np.dtype(np.uint64).itemsize <= 0.6 * 1024
     assert FLOW.itemsize % 8 == 0
 
 
