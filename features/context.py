@@ -20,7 +20,7 @@ from itertools import chain
 import numpy as np
 import numpy.typing as npt
 
-from features.windows import Floats, Hashes, Integers, Windows
+from features.windows import Floats, Hashes, Integers, Windows, dense, grouped
 
 SHORT_S = 5
 LONG_S = 60
@@ -47,7 +47,7 @@ NEIGHBOUR = np.dtype(
 
 NeighbourRows = npt.NDArray[np.void]
 Values = npt.NDArray[np.float32]
-Named = Iterator[tuple[str, Floats]]
+Named = Iterator[tuple[str, Values]]
 
 
 @dataclass(frozen=True)
@@ -149,21 +149,21 @@ def context_columns(flows: NeighbourRows, rows: slice = slice(None)) -> dict[str
         flows: Rows of NEIGHBOUR by end time, shape (n,).
         rows: Which of them to return; the others are there to be seen.
     """
-    src, dst, service = flows["src"], flows["dst"], flows["service"]
-    endpoint = _joined(dst, service)
-    src_ids, dst_ids, service_ids, endpoint_ids = (_dense(values) for values in (src, dst, service, endpoint))
-    sizes = {"request_sizes": _dense(flows["request"]), "response_sizes": _dense(flows["response"])}
+    shown = {name: np.ascontiguousarray(flows[name]) for name in NEIGHBOUR.names or ()}
+    shown["log_bytes"] = np.rint(np.log1p(shown["bytes"].astype(np.float64)) / LOG_TICK).astype(np.int64)
+    src, dst = shown["src"], shown["dst"]
+    endpoint = _joined(dst, shown["service"])
+    src_ids, dst_ids, service_ids, endpoint_ids = map(dense, (src, dst, shown["service"], endpoint))
+    sizes = {f"{way}_sizes": dense(shown[way]) for way in ("request", "response")}
     partners = {"hosts": dst_ids, "services": service_ids, "endpoints": endpoint_ids}
-    groups: dict[str, tuple[Hashes, Callable[[_Group], Named]]] = {
-        "src": (src, lambda g: chain(g.volumes(), g.variety(partners), g.sameness(sizes))),
-        "endpoint": (endpoint, lambda g: chain(g.counts(), g.variety({"hosts": src_ids}))),
-        "pair": (_joined(src, dst), lambda g: chain(g.volumes(), g.variety({"services": service_ids}))),
-        "same": (_joined(src, endpoint), lambda g: chain(g.volumes(), g.regularity(), g.sameness(sizes))),
+    groups: dict[str, tuple[Integers, Callable[[_Group], Named]]] = {
+        "src": (src_ids, lambda g: chain(g.volumes(), g.variety(partners), g.sameness(sizes))),
+        "endpoint": (endpoint_ids, lambda g: chain(g.counts(), g.variety({"hosts": src_ids}))),
+        "pair": (dense(_joined(src, dst)), lambda g: chain(g.volumes(), g.variety({"services": service_ids}))),
+        "same": (dense(_joined(src, endpoint)), lambda g: chain(g.volumes(), g.regularity(), g.sameness(sizes))),
     }
     columns = {
-        f"{name}_{key}": values[rows].astype(np.float32)
-        for name, (by, of) in groups.items()
-        for key, values in of(_Group(flows, by))
+        f"{name}_{key}": values[rows] for name, (by, of) in groups.items() for key, values in of(_Group(shown, by))
     }
     for whole in ("src", "endpoint"):
         columns[f"same_share_of_{whole}_60s"] = columns["same_flows_60s"] / columns[f"{whole}_flows_60s"]
@@ -173,13 +173,16 @@ def context_columns(flows: NeighbourRows, rows: slice = slice(None)) -> dict[str
 class _Group:
     """The flows that share a key, each with its two windows among them."""
 
-    def __init__(self, flows: NeighbourRows, key: Hashes) -> None:
-        self._order = np.argsort(key, kind="stable")
-        self._flows = flows[self._order]
+    def __init__(self, shown: dict[str, Integers], key: Integers) -> None:
+        self._order = grouped(key)
+        self._shown = shown
         self._key = key[self._order]
-        ends = np.ascontiguousarray(self._flows["end_ns"])
+        ends = self._of("end_ns")
         self._short = Windows.around(self._key, ends, SHORT_S * 1_000_000_000)
         self._long = Windows.around(self._key, ends, LONG_NS)
+
+    def _of(self, name: str) -> Integers:
+        return self._shown[name][self._order]
 
     def variety(self, partners: dict[str, Integers]) -> Named:
         """Yield the number of different partners, and their share of the flows."""
@@ -198,7 +201,7 @@ class _Group:
 
     def regularity(self) -> Named:
         """Yield mean and variation of the gaps between starts."""
-        starts = self._flows["start_ns"]
+        starts = self._of("start_ns")
         gaps = np.abs(np.diff(starts, prepend=starts[:1])) // GAP_TICK_NS
         mean, deviation = self._long.without_first().moments(gaps)
         yield "gap_mean_s_60s", self._back(mean * (GAP_TICK_NS * 1e-9))
@@ -215,16 +218,16 @@ class _Group:
     def volumes(self) -> Named:
         """Yield how many flows there are, how many failed, and how large they are."""
         yield from self.counts()
+        failures = self._of("failed")
         for name, window in (("5s", self._short), ("60s", self._long)):
-            yield f"failed_share_{name}", self._back(window.total(self._flows["failed"]) / window.count())
-        sizes = np.rint(np.log1p(self._flows["bytes"].astype(np.float64)) / LOG_TICK).astype(np.int64)
-        mean, deviation = self._long.moments(sizes)
+            yield f"failed_share_{name}", self._back(window.total(failures) / window.count())
+        mean, deviation = self._long.moments(self._of("log_bytes"))
         yield "log_bytes_mean_60s", self._back(mean * LOG_TICK)
         yield "log_bytes_std_60s", self._back(deviation * LOG_TICK)
 
-    def _back(self, values: Floats) -> Floats:
+    def _back(self, values: Floats) -> Values:
         """Return values of the group's order in the order of the flows given."""
-        out = np.empty_like(values)
+        out = np.empty(len(values), np.float32)
         out[self._order] = values
         return out
 
@@ -233,8 +236,3 @@ def _joined(first: Hashes, second: Hashes) -> Hashes:
     """Return one hash for two: different for (a, b) and (b, a)."""
     mixed = (first ^ (second >> np.uint64(29))) * PRIME + second
     return mixed ^ (mixed >> np.uint64(32))
-
-
-def _dense(values: Hashes | Integers) -> Integers:
-    """Return for each value its number among the different values, from 0."""
-    return np.unique(values, return_inverse=True)[1].astype(np.int64)

@@ -9,10 +9,21 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 Hashes = npt.NDArray[np.uint64]
+
+
+def dense(values: Hashes | Integers) -> Integers:
+    """Return for each value its number among the different values, from 0, in the order in which they first come."""
+    return pa.array(values).dictionary_encode().indices.to_numpy().astype(np.int64)
+
+
+def grouped(ids: Integers) -> Integers:
+    """Return the order that puts equal dense ids side by side and else changes nothing: a counting sort."""
+    return _counting_order(ids, np.bincount(ids))
 
 
 @dataclass(frozen=True)
@@ -23,7 +34,7 @@ class Windows:
     high: Integers
 
     @classmethod
-    def around(cls, group: Hashes, time_ns: Integers, reach_ns: int) -> "Windows":
+    def around(cls, group: Integers, time_ns: Integers, reach_ns: int) -> "Windows":
         """Return windows that reach `reach_ns` before and after each row, both ends included."""
         return cls(*_bounds(group, time_ns, reach_ns))
 
@@ -47,14 +58,24 @@ class Windows:
         """Return the windows without their first row: for values that join a row to the one before it."""
         return Windows(np.minimum(self.low + 1, self.high), self.high)
 
-    def distinct(self, group: Hashes, ids: Integers) -> Floats:
+    def distinct(self, group: Integers, ids: Integers) -> Floats:
         """Return how many different `ids` (dense, from 0) occur in each window."""
         counters = np.zeros(int(ids.max()) + 1 if len(ids) else 1, np.int32)
         return _distinct(group, self.low, self.high, ids, counters).astype(np.float64)
 
 
 @numba.njit(cache=True, nogil=True)
-def _bounds(group: Hashes, time_ns: Integers, reach_ns: int) -> tuple[Integers, Integers]:
+def _counting_order(ids: Integers, counts: Integers) -> Integers:
+    places = np.cumsum(counts) - counts
+    order = np.empty(len(ids), np.int64)
+    for row in range(len(ids)):
+        order[places[ids[row]]] = row
+        places[ids[row]] += 1
+    return order
+
+
+@numba.njit(cache=True, nogil=True)
+def _bounds(group: Integers, time_ns: Integers, reach_ns: int) -> tuple[Integers, Integers]:
     count = len(group)
     low = np.empty(count, np.int64)
     high = np.empty(count, np.int64)
@@ -72,7 +93,9 @@ def _bounds(group: Hashes, time_ns: Integers, reach_ns: int) -> tuple[Integers, 
 
 
 @numba.njit(cache=True, nogil=True)
-def _distinct(group: Hashes, low: Integers, high: Integers, ids: Integers, counters: npt.NDArray[np.int32]) -> Integers:
+def _distinct(
+    group: Integers, low: Integers, high: Integers, ids: Integers, counters: npt.NDArray[np.int32]
+) -> Integers:
     out = np.empty(len(group), np.int64)
     left = right = different = 0
     for row in range(len(group)):
