@@ -63,7 +63,7 @@ class ContextWindow:
 
     Memory: the rows that ended within LONG_S and the meter's lateness, 72 bytes for each that ended LONG_S before them,
     and as much again, because a release waits until it is worth the sorting; while it lasts, 4 bytes a context column
-    of each flow that it hands out.
+    of each flow that it hands out. Both numbers of rows have a limit.
     """
 
     def __init__(self, rows: np.dtype[np.void], most_waiting: int = 300_000) -> None:
@@ -71,13 +71,15 @@ class ContextWindow:
 
         Args:
             rows: Type of the rows that wait beside what they show to their neighbours.
-            most_waiting: With more rows than this, the older half goes without its later neighbours, and is counted.
+            most_waiting: With more rows than this, the older half goes without its later neighbours; of those gone
+                before, no more than this are seen. A flow that misses a neighbour for it is counted in cut_short.
         """
         self._past = np.empty(0, NEIGHBOUR)
         self._shown: list[NeighbourRows] = []  # a batch each, by end time
         self._flows: list[npt.NDArray[np.void]] = []  # the rows beside them
         self._rows = rows
         self._most_waiting = most_waiting
+        self._unseen_ns: int | None = None  # end of the latest flow of those gone before that was let go too early
         self.cut_short = 0
 
     def push(self, flows: npt.NDArray[np.void], neighbours: NeighbourRows, watermark_ns: int) -> Iterator[Ready]:
@@ -95,8 +97,7 @@ class ContextWindow:
         complete = sum(int(np.searchsorted(shown["end_ns"], watermark_ns - LONG_NS)) for shown in self._shown)
         if waiting - complete > self._most_waiting:
             short = (waiting - complete) // 2
-            self.cut_short += short
-            yield from self._release(complete + short)
+            yield from self._release(complete + short, short)
         elif complete and 2 * complete >= waiting + len(self._past):
             yield from self._release(complete)
 
@@ -104,21 +105,31 @@ class ContextWindow:
         """Yield every flow still held; nothing comes after."""
         yield from self._release(sum(map(len, self._shown)))
 
-    def _release(self, count: int) -> Iterator[Ready]:
-        """Yield the flows that ended first, and keep of them what later ones can see."""
+    def _release(self, count: int, short: int = 0) -> Iterator[Ready]:
+        """Yield the flows that ended first, the last ones without their later neighbours, and keep what others see."""
         waiting = np.concatenate([np.empty(0, NEIGHBOUR), *self._shown])
         order = np.argsort(waiting["end_ns"], kind="stable")
         past, waiting = len(self._past), waiting[order]
         known = np.concatenate([self._past, waiting])
         columns = context_columns(known, slice(past, past + count)) if count else {}
         oldest_ns = waiting["end_ns"][count] - LONG_NS if count < len(waiting) else 0
-        done = known[: past + count]
-        self._past = done[np.searchsorted(done["end_ns"], oldest_ns) :].copy()
-        del known, waiting, done
+        if self._unseen_ns is not None:
+            short += int(np.searchsorted(waiting["end_ns"][:count], self._unseen_ns + LONG_NS, side="right"))
+        self.cut_short += min(short, count)
+        self._remember(known[: past + count], oldest_ns)
+        del known, waiting
         for start in range(0, count, PIECE_ROWS):
             piece = slice(start, min(start + PIECE_ROWS, count))
             yield Ready(self._gathered(order[piece]), {name: values[piece] for name, values in columns.items()})
         self._forget(order[:count])
+
+    def _remember(self, done: NeighbourRows, oldest_ns: int) -> None:
+        """Keep of the flows that are gone those that flows still waiting can see, as many as are allowed."""
+        first = int(np.searchsorted(done["end_ns"], oldest_ns))
+        if len(done) - first > self._most_waiting:
+            first = len(done) - self._most_waiting
+            self._unseen_ns = int(done["end_ns"][first - 1])
+        self._past = done[first:].copy()
 
     def _bounds(self) -> npt.NDArray[np.int64]:
         """Return where each batch begins among the waiting rows, and the end of the last."""

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.context import NEIGHBOUR, ContextWindow, context_columns
+from features.context import NEIGHBOUR, ContextWindow, Ready, context_columns
 from features.schema import COLUMNS
 
 SECOND = 1_000_000_000
@@ -101,7 +101,22 @@ def test_memory_is_bounded() -> None:
         released += sum(len(ready.flows) for ready in window.push(flows[at : at + 50], flows[at : at + 50], 0))
         assert at + 50 - released <= 100
     assert window.cut_short == released
+    assert len(window._past) <= 100
     assert released + sum(len(ready.flows) for ready in window.finish()) == 1000
+
+
+def test_flows_that_miss_neighbours_are_counted() -> None:
+    """One flow a second, thirty remembered: every flow but the first ones misses some of the sixty before it."""
+    flows = np.zeros(200, NEIGHBOUR)
+    flows["end_ns"] = np.arange(200) * SECOND
+    window = ContextWindow(NEIGHBOUR, most_waiting=30)
+    parts: list[Ready] = []
+    for at in range(0, 200, 10):
+        parts += window.push(flows[at : at + 10], flows[at : at + 10], int(flows["end_ns"][at]))
+    parts += window.finish()
+    seen = np.concatenate([part.columns["src_flows_60s"] for part in parts])
+    missing = seen < context_columns(flows)["src_flows_60s"]
+    assert window.cut_short == missing.sum()
 
 
 def test_every_context_column_is_in_the_schema() -> None:
