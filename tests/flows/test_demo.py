@@ -138,7 +138,7 @@ def test_scoring_something_else_with_the_champion(ran: Ran, tmp_path: Path) -> N
     capture = write_capture(tmp_path / "arp.pcap", [ARP_REQUEST] * 3)
     done = ran.place.run("score", capture, *QUICK)
     assert done.returncode == 0, done.stderr
-    assert "Nothing was found: there are no flows: none of 3 packets is IP: 3 not_ip." in done.stdout
+    assert "Nothing was found: there are no flows: none of 3 packets is IP: 3 arp." in done.stdout
 
 
 def test_training_a_silent_detector_is_no_success(ran: Ran, small: Path) -> None:

@@ -73,7 +73,7 @@ def test_a_capture_without_ip_is_an_empty_table_that_says_why(tmp_path: Path, se
     result = ingest(write_capture(tmp_path / "arp.pcap", [ARP_REQUEST] * 3), settings)
     assert result.rows == 0
     assert pq.read_table(result.path).schema.equals(arrow_schema())
-    assert silence_explained(result.counts) == "none of 3 packets is IP: 3 not_ip"
+    assert silence_explained(result.counts) == "none of 3 packets is IP: 3 arp"
 
 
 def test_a_capture_without_packets_says_so(tmp_path: Path, settings: Settings) -> None:

@@ -69,7 +69,7 @@ def test_a_capture_without_ip_explains_itself(world: World, tmp_path: Path, sett
     flows = ingest(write_capture(tmp_path / "arp.pcap", [ARP_REQUEST] * 3), settings)
     found = Findings(flows, score(flows.path, detector.folder, settings), detector.title)
     text = report(found, settings).path.with_suffix(".txt").read_text()
-    assert "Nothing was found: there are no flows: none of 3 packets is IP: 3 not_ip." in text
+    assert "Nothing was found: there are no flows: none of 3 packets is IP: 3 arp." in text
 
 
 def test_quiet_traffic_names_the_nearest_tag(world: World, findings: Findings, tmp_path: Path) -> None:
