@@ -163,6 +163,8 @@ def _address(text: str) -> tuple[bytes, str | None, int]:
         return MAPPED_V4 + socket.inet_pton(socket.AF_INET, plain), plain, 4
     except OSError:
         pass
+    except ValueError:  # a byte of value 0
+        return NO_ADDRESS
     try:
         packed = socket.inet_pton(socket.AF_INET6, plain)
     except OSError:

@@ -16,7 +16,8 @@ from features.records.byte_stream import read_sample
 from features.records.cells import addresses
 from features.records.exports.datagrams import carries_exports, exported_names
 from features.records.exports.reading import EXPORT_COLUMNS
-from features.records.layout import EXPORT, JSON_LINES, PARQUET, SEPARATED, Layout
+from features.records.json_array import complete_objects
+from features.records.layout import EXPORT, JSON_ARRAY, JSON_LINES, PARQUET, SEPARATED, Layout
 from features.records.mapping import read_mapping
 from features.records.settings import DEFAULTS, RecordSettings
 from features.records.sources.exports import EXPORTS
@@ -24,6 +25,7 @@ from features.records.sources.known import ADAPTERS
 
 DELIMITERS = ("\t", ",", ";", "|", " ")
 BOM = "\ufeff"
+UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 NFCAPD_MAGICS = (b"\x0c\xa5", b"\xa5\x0c")
 LISTINGS = ("Date first seen", "Date flow start")
 JSON_TEXTS = (*ADDRESSES, *TEXTS, *TIMES, "protocol", "")
@@ -51,8 +53,11 @@ def detect(path: Path, settings: RecordSettings = DEFAULTS) -> Layout:
     first = next((line for line in lines if line.strip()), "")
     if first.lstrip().startswith("#"):
         found = _zeek(path, lines, adapters)
-    elif first.lstrip().startswith("{"):
-        found = _json(lines, adapters)
+    elif first.lstrip().startswith(("{", "[")):
+        in_lines = first.lstrip().startswith("{") and first.strip() != "{"
+        found = _json(
+            lines if in_lines else complete_objects(text)[0], adapters, JSON_LINES if in_lines else JSON_ARRAY
+        )
     else:
         found = _with_header(lines, adapters, delimiters) or _without_header(lines, adapters, delimiters)
     if found is None:
@@ -64,10 +69,6 @@ def _unknown(path: Path, first: str, adapters: tuple[Adapter, ...]) -> RecordErr
     if first.startswith(LISTINGS):
         return RecordError(
             "A listing of nfdump for people", str(path), "nfdump's CSV", first[:80], "nfdump -r FILE -q -o csv"
-        )
-    if first.lstrip().startswith("["):
-        return RecordError(
-            "A JSON array", str(path), "one JSON object a line", first[:80], "jq -c '.[]' FILE > flows.json"
         )
     known = ", ".join(adapter.name for adapter in adapters)
     return RecordError(
@@ -88,6 +89,9 @@ def _text(path: Path, sample: bytes) -> str:
             "nfcapd",
             f"nfdump -r {path.name} -q -o csv > flows.csv",
         )
+    if sample.startswith(UTF16_MARKS):
+        next_step = f"iconv -f UTF-16 -t UTF-8 {path.name} > flows.csv"
+        raise RecordError("The file is written in UTF-16", str(path), "UTF-8", "a byte-order mark of UTF-16", next_step)
     if b"\0" in sample:
         raise RecordError("The file is no text", str(path), "flow records as UTF-8 text or Parquet", "bytes of value 0")
     return sample.decode("utf-8", errors="replace").removeprefix(BOM)
@@ -146,7 +150,7 @@ def _zeek(path: Path, lines: list[str], adapters: tuple[Adapter, ...]) -> Layout
     return Layout(adapter, SEPARATED, columns, separator, False, len(header), True, nulls)
 
 
-def _json(lines: list[str], adapters: tuple[Adapter, ...]) -> Layout | None:
+def _json(lines: list[str], adapters: tuple[Adapter, ...], form: str) -> Layout | None:
     """Look at the objects of the sample: their keys tell the adapter, their values the type of each column."""
     kinds: dict[str, pa.DataType] = {}
     for record in _objects(lines):
@@ -162,7 +166,7 @@ def _json(lines: list[str], adapters: tuple[Adapter, ...]) -> Layout | None:
             types[name] = kinds[name]
         elif not target.endswith(VOLUMES):
             types[name] = pa.string() if target in JSON_TEXTS else pa.float64()
-    return Layout(adapter, JSON_LINES, tuple(types), nulls=("", *adapter.nulls), types=types)
+    return Layout(adapter, form, tuple(types), nulls=("", *adapter.nulls), types=types)
 
 
 def _objects(lines: list[str]) -> Iterator[dict[str, object]]:

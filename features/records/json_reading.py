@@ -98,10 +98,18 @@ def _sorted_out(block: Block, layout: Layout) -> tuple[list[bytes], list[int], l
 
 def _is_good(line: bytes, layout: Layout) -> bool:
     try:
-        record = json.loads(line)
+        record = json.loads(line, object_pairs_hook=_named_once)
     except ValueError:
         return False
     return isinstance(record, dict) and all(_has_type(record, name, kind) for name, kind in layout.types.items())
+
+
+def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Return an object; one that names a key twice says nothing for certain, and Arrow cannot read it."""
+    named = dict(pairs)
+    if len(named) < len(pairs):
+        raise ValueError("a key is named twice")
+    return named
 
 
 def _has_type(record: dict[str, object], name: str, kind: pa.DataType) -> bool:

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from features.records.adapter import Adapter
 
-SEPARATED, JSON_LINES, PARQUET, EXPORT = "separated", "json", "parquet", "export"
+SEPARATED, JSON_LINES, JSON_ARRAY, PARQUET, EXPORT = "separated", "json", "array", "parquet", "export"
 
 
 @dataclass(frozen=True)
@@ -15,7 +15,7 @@ class Layout:
 
     Attributes:
         adapter: The kind of its records.
-        form: SEPARATED, JSON_LINES, PARQUET or EXPORT.
+        form: SEPARATED, JSON_LINES, JSON_ARRAY (also objects over many lines), PARQUET or EXPORT.
         columns: Names of its columns, in order; for JSON those of the adapter, nested ones joined with dots.
         delimiter: What separates cells.
         quoted: Whether cells may stand in double quotes.

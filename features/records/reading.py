@@ -1,6 +1,6 @@
 """Rows of record files in batches of Arrow columns, whatever the file's form; broken lines are counted, not fatal."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -15,8 +15,9 @@ from features.records.batch import Batch, Lines, unreadable
 from features.records.byte_stream import Block, line_blocks
 from features.records.cells import Mask
 from features.records.exports.reading import read_exports
+from features.records.json_array import object_blocks
 from features.records.json_reading import read_json_lines
-from features.records.layout import EXPORT, JSON_LINES, PARQUET, Layout
+from features.records.layout import EXPORT, JSON_ARRAY, PARQUET, SEPARATED, Layout
 from features.records.rejects import Rejects
 
 PARQUET_ROWS = 65_536
@@ -34,8 +35,9 @@ def read_batches(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch
     if layout.form == EXPORT:
         yield from read_exports(path, layout, rejects)
         return
-    read = read_json_lines if layout.form == JSON_LINES else _separated
-    for block in line_blocks(path, layout.skip):
+    read = _separated if layout.form == SEPARATED else read_json_lines
+    blocks = object_blocks(path) if layout.form == JSON_ARRAY else line_blocks(path, layout.skip)
+    for block in blocks:
         batch = read(path, block, layout, rejects)
         if batch is not None:
             yield batch
@@ -65,6 +67,7 @@ def _offset(first: int, mask: Mask) -> list[int]:
 
 
 def _separated(path: Path, block: Block, layout: Layout, rejects: Rejects) -> Batch | None:
+    block = _utf8(block, rejects)
     broken: list[tuple[int, str]] = []
 
     def skip(row: pa.csv.InvalidRow) -> str:
@@ -83,7 +86,7 @@ def _separated(path: Path, block: Block, layout: Layout, rejects: Rejects) -> Ba
             ),
             pa.csv.ConvertOptions(
                 include_columns=names,
-                column_types=dict.fromkeys(names, pa.binary()),
+                column_types=dict.fromkeys(names, pa.string()),
                 null_values=list(layout.nulls),
                 strings_can_be_null=True,
             ),
@@ -91,11 +94,11 @@ def _separated(path: Path, block: Block, layout: Layout, rejects: Rejects) -> Ba
     except pa.ArrowInvalid as error:
         if "Empty CSV" not in str(error):
             raise unreadable(path, block, str(error)) from error
-        table = pa.table({name: pa.array([], pa.binary()) for name in names})
+        table = pa.table({name: pa.array([], pa.string()) for name in names})
     lines = _LinesOf(block, [number for number, _ in broken])
     _account(path, broken, layout, rejects, lines)
     rejects.saw(table.num_rows)
-    return _decoded(table, lines, rejects) if table.num_rows else None
+    return _without_headers(table, lines, rejects) if table.num_rows else None
 
 
 class _LinesOf:
@@ -131,22 +134,17 @@ def _account(path: Path, broken: list[tuple[int, str]], layout: Layout, rejects:
         rejects.add("number_of_cells", lines.of_numbers(wrong))
 
 
-def _decoded(table: pa.Table, lines: _LinesOf, rejects: Rejects) -> Batch | None:
-    """Return the cells as text, without rows that are not UTF-8 or repeat the header."""
+def _without_headers(table: pa.Table, lines: _LinesOf, rejects: Rejects) -> Batch | None:
+    """Return the cells without rows that repeat the header."""
     columns = {name: table.column(name).combine_chunks() for name in table.column_names}
-    wrong = {"not_utf8": _not_utf8(columns)}
     name = table.column_names[0]
-    repeated = pc.equal(columns[name], pa.scalar(name.encode(), pa.binary()))
-    wrong["header_again"] = pc.fill_null(repeated, False).to_numpy(zero_copy_only=False) & ~wrong["not_utf8"]
-    keep = ~(wrong["not_utf8"] | wrong["header_again"])
-    find = lines.of_rows
-    if not keep.all():
-        for reason, mask in wrong.items():
-            rejects.add(reason, lines.of_rows(mask))
-        rows = np.flatnonzero(keep)
-        columns = {name: column.take(pa.array(rows)) for name, column in columns.items()}
-        find = partial(_of_kept, lines.of_rows, rows, len(keep))
-    return Batch({name: column.cast(pa.string()) for name, column in columns.items()}, find) if keep.any() else None
+    repeated = pc.fill_null(pc.equal(columns[name], name), False).to_numpy(zero_copy_only=False)
+    if not repeated.any():
+        return Batch(columns, lines.of_rows)
+    rejects.add("header_again", lines.of_rows(repeated))
+    rows = np.flatnonzero(~repeated)
+    columns = {name: column.take(pa.array(rows)) for name, column in columns.items()}
+    return Batch(columns, partial(_of_kept, lines.of_rows, rows, len(repeated))) if len(rows) else None
 
 
 def _of_kept(find: Lines, rows: np.ndarray, total: int, mask: Mask) -> list[int]:
@@ -155,19 +153,22 @@ def _of_kept(find: Lines, rows: np.ndarray, total: int, mask: Mask) -> list[int]
     return find(before)
 
 
-def _not_utf8(columns: Mapping[str, pa.Array]) -> Mask:
-    wrong = np.zeros(len(next(iter(columns.values()))), bool)
-    for column in columns.values():
-        try:
-            column.cast(pa.string())
-        except pa.ArrowInvalid:
-            wrong |= np.array([cell is not None and not _is_utf8(cell) for cell in column.to_pylist()])
-    return wrong
+def _utf8(block: Block, rejects: Rejects) -> Block:
+    """Return a block whose lines that are no UTF-8 are blank, and so keep the others' numbers."""
+    if _is_utf8(block.text):
+        return block
+    lines = block.text.split(b"\n")
+    bad = [at for at, line in enumerate(lines) if not _is_utf8(line)]
+    for at in bad:
+        lines[at] = b""
+    rejects.saw(len(bad))
+    rejects.add("not_utf8", [block.first_line + at for at in bad])
+    return Block(b"\n".join(lines), block.first_line)
 
 
-def _is_utf8(cell: bytes) -> bool:
+def _is_utf8(text: bytes) -> bool:
     try:
-        cell.decode()
+        text.decode()
     except UnicodeDecodeError:
         return False
     return True

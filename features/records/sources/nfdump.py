@@ -1,4 +1,4 @@
-"""nfdump's CSV (`-o csv` of 1.6 and 1.7) and JSON lines (`-o ndjson`): one direction a record unless made with -B.
+"""nfdump's CSV (`-o csv` of 1.6 and 1.7) and JSON (`-o json`, `-o ndjson`): one direction a record unless made with -B.
 
 Source: nfdump(1), and its output_csv.c and output_json.c for the names. Bytes are IP bytes as NetFlow counts them. A
 backward count of 0 is what a record of one direction has, so it is read as no value.
@@ -7,10 +7,16 @@ backward count of 0 is what a record of one direction has, so it is read as no v
 import numpy as np
 import pyarrow as pa
 
+from features.columns import ICMP, ICMPV6
 from features.records.adapter import Adapter, Given, Numbers, Records
 from features.records.sources.letters import has, only_tcp
 
 ONE_WAY = (0.0,)
+WITHOUT_HEADER = (
+    "ts te td sa da sp dp pr flg fwd stos ipkt ibyt opkt obyt in out sas das smk dmk dtos dir nh nhb svln dvln ismc "
+    "odmc idmc osmc mpls1 mpls2 mpls3 mpls4 mpls5 mpls6 mpls7 mpls8 mpls9 mpls10 cl sl al ra eng exid tr"
+)
+"""What `-q -o csv` of 1.6 and 1.7.1 leaves out."""
 
 
 def _more(records: Records) -> Numbers:
@@ -19,7 +25,16 @@ def _more(records: Records) -> Numbers:
         column = pa.nulls(len(records.version), pa.string())
     reset = has(column, lambda text: "R" in text.upper())
     unset = has(column, lambda text: not any(letter in text.upper() for letter in "UAPRSF")) == 1
-    return {"fwd_reset_seen": only_tcp(np.where(unset, np.nan, reset), records.numbers["protocol"])}
+    numbers = records.numbers
+    resets = only_tcp(np.where(unset, np.nan, reset), numbers["protocol"])
+    return {"fwd_reset_seen": resets} | ({} if "icmp_type" in numbers else _icmp(numbers))
+
+
+def _icmp(numbers: Numbers) -> Numbers:
+    """Return type and code, which the CSV writes into the destination port."""
+    joined = numbers.get("dst_port", np.full(len(numbers["protocol"]), np.nan))
+    icmp = np.isin(numbers["protocol"], (ICMP, ICMPV6))
+    return {"icmp_type": np.where(icmp, joined // 256, np.nan), "icmp_code": np.where(icmp, joined % 256, np.nan)}
 
 
 NFDUMP = Adapter(
@@ -48,5 +63,6 @@ NFDUMP = Adapter(
     ),
     raw=("flg", "flags", "tcp_flags"),
     more=_more,
-    gives=("fwd_reset_seen",),
+    gives=("fwd_reset_seen", "icmp_type", "icmp_code"),
+    nominal_columns=tuple(WITHOUT_HEADER.split()),
 )

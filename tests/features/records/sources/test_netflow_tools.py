@@ -115,3 +115,24 @@ def test_aws_with_and_without_header(rows_of: Callable[[str], Rows], header: str
     (row,) = rows_of(header + AWS)
     assert (row["fwd_packets"], row["fwd_bytes"], row["duration_s"], row["bwd_packets"]) == (20, 4249, 60, None)
     assert (row["src_ip"], row["dst_port"], row["service_login"]) == ("172.31.16.139", 22, 1)
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_what_nfdump_itself_wrote(form: str) -> None:
+    """CSV and JSON of nfdump 1.7.1 hold the flows, bytes and packets that its own summary counts."""
+    extraction = extract_records([Path(__file__).parent / f"nfdump-1.7.1.{form}.zst"])
+    table = pa.Table.from_batches(list(extraction))
+    assert table.num_rows == 1596
+    assert pa.compute.sum(table.column("fwd_bytes")).as_py() == 11_272_496
+    assert pa.compute.sum(table.column("fwd_packets")).as_py() == 17_720
+    icmp = table.filter(pa.compute.equal(table.column("protocol"), 1))
+    assert set(icmp.column("icmp_type").to_pylist()) == {0, 8}
+
+
+def test_nfdumps_csv_without_header(rows_of: Callable[[str], Rows]) -> None:
+    """`-q` leaves out the header: 48 cells with an address in the fourth place are nfdump's."""
+    with pa.input_stream(str(Path(__file__).parent / "nfdump-1.7.1.csv.zst"), compression="zstd") as stream:
+        lines = stream.read().decode().splitlines(keepends=True)
+    rows = rows_of("".join(lines[1:31]))
+    assert len(rows) == 30
+    assert rows == rows_of("".join(lines[:31]))

@@ -1,0 +1,153 @@
+"""Record files that are damaged, odd or hostile: each row is read or named, or one clear error refuses the file."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.errors import RecordError
+from features.records.extraction import extract_records
+from features.records.settings import RecordSettings
+
+Rows = list[dict[str, Any]]
+HEADER = "ts,id.orig_h,id.orig_p,id.resp_h,id.resp_p,proto,duration,orig_bytes,orig_pkts,orig_ip_bytes,resp_pkts\n"
+ZEEK = "#separator \\x09\n#unset_field\t-\n#path\tconn\n#fields\t" + HEADER.replace(",", "\t")
+ALL = RecordSettings(max_reject_share=1)
+
+
+def line(second: int = 0) -> str:
+    return f"{1_600_000_000 + second},10.0.0.{second % 7 + 1},{40_000 + second},10.0.0.9,80,tcp,1.5,10,3,130,2\n"
+
+
+def eve(second: int = 0, packets: object = 3) -> dict[str, object]:
+    flow = {"pkts_toserver": packets, "pkts_toclient": 2, "bytes_toserver": 300, "bytes_toclient": 200}
+    flow |= {"start": f"2020-09-13T12:26:{second:02}.0+0000", "end": f"2020-09-13T12:26:{second:02}.5+0000"}
+    ends = {"src_ip": "10.0.0.1", "src_port": 40_000 + second, "dest_ip": "10.0.0.9", "dest_port": 80}
+    return {"event_type": "flow", **ends, "proto": "TCP", "flow": flow}
+
+
+def outcome(path: Path, settings: RecordSettings = ALL) -> tuple[int, dict[str, int], list[int]]:
+    """Return rows, rejects by reason, and the lines of the rejects, once they add up."""
+    extraction = extract_records([path], settings)
+    rows = sum(batch.num_rows for batch in extraction)
+    rejected = {
+        name.removeprefix("rejected."): count
+        for name, count in extraction.counts.items()
+        if name.startswith("rejected.")
+    }
+    assert extraction.counts["rows_read"] == rows + sum(rejected.values())
+    return rows, rejected, sorted(reject.line for reject in extraction.rejects)
+
+
+@pytest.mark.parametrize("text", [HEADER, HEADER + "\n\n", ZEEK, ZEEK + "#close\t2020-09-13-12-26-40\n"])
+def test_only_a_header_is_no_rows(record_file: Callable[..., Path], text: str) -> None:
+    """A log of a quiet hour is a file with no flows, not an error."""
+    assert outcome(record_file(text)) == (0, {}, [])
+
+
+def test_bytes_of_another_encoding_cost_their_lines(record_file: Callable[..., Path]) -> None:
+    """Lines that are no UTF-8 are named with their numbers, also where their cells are too few as well."""
+    lines = [HEADER.encode(), *(line(second).encode() for second in range(6))]
+    lines[2] = lines[2].replace(b"tcp", b"t\xfcp")
+    lines[4] = b"\xff\xfe,1\n"
+    assert outcome(record_file(b"".join(lines))) == (4, {"not_utf8": 2}, [3, 5])
+
+
+def test_bytes_of_value_0_cost_their_lines(record_file: Callable[..., Path]) -> None:
+    """Behind the part that detection looks at, a byte of value 0 spoils its line alone."""
+    good = "".join(line(second) for second in range(6000))
+    assert len(HEADER + good) > 1 << 18
+    path = record_file(HEADER + good + line().replace("10.0.0.9", "10.0.0.9\0") + line(1))
+    assert outcome(path) == (6001, {"bad_address": 1}, [6002])
+
+
+@pytest.mark.parametrize(
+    ("cell", "reason"),
+    [
+        ("99999999999999999999999", "huge_number"),
+        ("1e300", "huge_number"),
+        ("-1e300", "negative_number"),
+        ("0x10", "bad_number"),
+        ("1,5", "number_of_cells"),
+        ("three", "bad_number"),
+    ],
+)
+def test_numbers_that_cannot_be(record_file: Callable[..., Path], cell: str, reason: str) -> None:
+    """A number of packets that no flow can have makes its row a reject."""
+    text = HEADER + line(1) + line(2).replace(",3,", f",{cell},") + line(3)
+    assert outcome(record_file(text)) == (2, {reason: 1}, [3])
+
+
+def test_quotes_hold_what_they_can(rows_of: Callable[[str], Rows]) -> None:
+    """A cell in quotes is its content."""
+    (row,) = rows_of(HEADER + line().replace("10.0.0.9", '"10.0.0.9"').replace(",tcp,", ',"tcp",'))
+    assert (row["dst_ip"], row["protocol"]) == ("10.0.0.9", 6)
+
+
+def test_a_line_without_end_is_refused(record_file: Callable[..., Path]) -> None:
+    """Memory is bounded: 17 MB without a line end are no flow record."""
+    with pytest.raises(RecordError, match="too long"):
+        outcome(record_file(HEADER.encode() + line().encode() + b"x" * (17 << 20)))
+
+
+def test_a_column_named_twice_counts_once(rows_of: Callable[[str], Rows]) -> None:
+    """Of two columns of one name the first is read."""
+    (row,) = rows_of(HEADER.replace("\n", ",orig_pkts\n") + line().replace("\n", ",77\n"))
+    assert row["fwd_packets"] == 3
+
+
+@pytest.mark.parametrize("indent", [None, 2])
+def test_json_arrays_are_read(rows_of: Callable[[str], Rows], indent: int | None) -> None:
+    """An array gives what its objects, one a line, give; written in one line or in many."""
+    records = [eve(second) for second in range(5)]
+    lines = rows_of("".join(json.dumps(record) + "\n" for record in records))
+    assert len(lines) == 5
+    assert rows_of(json.dumps(records, indent=indent)) == lines
+
+
+def test_an_array_that_ends_early_is_refused(record_file: Callable[..., Path]) -> None:
+    """The message says after which object."""
+    text = json.dumps([eve(second) for second in range(5)], indent=1)
+    with pytest.raises(RecordError, match="object 5"):
+        outcome(record_file(text[:-40]))
+
+
+@pytest.mark.parametrize("bad", ['{"event_type"', "[]", json.dumps(eve(packets="many")), '{"proto":"x","proto":"y"}'])
+def test_lines_that_are_no_such_objects(record_file: Callable[..., Path], bad: str) -> None:
+    """A line of another shape is a reject between good ones."""
+    lines = [json.dumps(eve(1)), bad, json.dumps(eve(2))]
+    assert outcome(record_file("\n".join(lines)))[1:] == ({"bad_json": 1}, [2])
+
+
+SAMPLES = {
+    "csv": HEADER + "".join(line(second) for second in range(40)),
+    "tsv": ZEEK + "".join(line(second).replace(",", "\t") for second in range(40)),
+    "json": "".join(json.dumps(eve(second)) + "\n" for second in range(40)),
+    "array": json.dumps([eve(second) for second in range(40)], indent=1),
+}
+SPOILERS = (
+    *(b"\n", b"\r\n", b"\r", b'"', b"\0", b"\xff", b",", b"\t", b"#", b" ", b"\xc3\xa9", b"\\", b"{", b"}", b"[]"),
+    *(b"-1", b"9" * 25, b"1e400", b"nan", b"inf", b"::1", b"null", b"0x", b"-", b"true"),
+)
+
+
+@pytest.mark.parametrize("form", SAMPLES)
+@pytest.mark.parametrize("seed", range(25))
+def test_nothing_but_rows_rejects_or_one_error(record_file: Callable[..., Path], form: str, seed: int) -> None:
+    """Whatever is changed at random, rows read are rows out and named rejects, or the file is refused in one error."""
+    chance = np.random.default_rng(seed)
+    content = bytearray(SAMPLES[form].encode())
+    for _ in range(chance.integers(1, 12)):
+        at = int(chance.integers(len(content)))
+        spoiler = SPOILERS[chance.integers(len(SPOILERS))]
+        length = int(chance.choice([0, 1, 1, 90]))
+        content[at : at + length] = spoiler if chance.integers(2) else content[: chance.integers(200)]
+    try:
+        rows, _, _ = outcome(record_file(bytes(content)))
+    except RecordError as error:
+        assert error.what
+    else:
+        assert rows <= 41 + content.count(b"\n") + content.count(b"\r")
