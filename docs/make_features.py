@@ -9,8 +9,9 @@ INTRODUCTION = f"""# Features
 Made by `python docs/make_features.py > docs/features.md`; do not edit.
 
 Schema version {SCHEMA_VERSION}, fingerprint `{fingerprint()}`: {len(COLUMNS)} columns, of which {len(FEATURE_NAMES)}
-may enter a network. Identity columns say which flow a row is and never enter one. "fwd" is from the side that sent the
-first packet, "bwd" from the side that was addressed. Missing is null, never 0.
+may enter a network. Identity columns say which flow a row is, metadata columns are for people and joins: neither
+enters one. "fwd" is from the side that sent the first packet, "bwd" from the side that was addressed. Missing is null,
+never 0.
 """
 
 
@@ -26,6 +27,7 @@ TITLES = {
     "tcp": "TCP",
     "network": "Network",
     "first": "The first packets",
+    "payload": "What the first payload says",
     "context": "Context: the neighbours of a flow",
 }
 

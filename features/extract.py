@@ -16,6 +16,8 @@ from features.kernel_types import NEVER
 from features.metering.flow_record import FLOW, EndReason, flow_fields
 from features.metering.meter import CaptureMeter, MeterSettings
 from features.metering.zeek_state import conn_states, histories
+from features.payload.columns import payload_columns
+from features.payload.facts import Facts
 from features.schema import COLUMNS, arrow_schema
 
 END_REASONS = np.array(["", *(reason.name.lower() for reason in EndReason)])
@@ -32,11 +34,13 @@ class Extraction:
         self._meter = CaptureMeter(settings)
         self._capture = capture
         self._schema = arrow_schema()
+        self._facts: dict[int, Facts] = {}
         self.counts: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Read the captures and yield their flows; every iteration reads them anew."""
         window = ContextWindow(FLOW)
+        self._facts = {}
         rows = 0
         for ready in self._in_context(window):
             yield self._rows(ready, rows)
@@ -46,14 +50,20 @@ class Extraction:
     def _in_context(self, window: ContextWindow) -> Iterator[Ready]:
         seed = secrets.randbits(63)
         for batch in self._meter.meter(self._paths):
+            self._facts |= batch.facts
             yield from window.push(batch.flows, neighbours(batch.flows, seed), batch.watermark_ns)
         yield from window.finish()
 
     def _rows(self, ready: Ready, first_id: int) -> pa.RecordBatch:
         columns = {**flow_columns(flow_fields(ready.flows)), **ready.columns}
-        made = {**_identity(ready.flows, self._capture, first_id), **_course(ready.flows)}
+        made = {**_identity(ready.flows, self._capture, first_id), **_course(ready.flows), **self._payload(ready.flows)}
         arrays = [made[column.name] if column.name in made else nullable(columns[column.name]) for column in COLUMNS]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
+
+    def _payload(self, flows: npt.NDArray[np.void]) -> dict[str, pa.Array]:
+        places = np.flatnonzero(flows["facts"] != NEVER)
+        facts = [self._facts.pop(number) for number in flows["facts"][places].tolist()]
+        return payload_columns(len(flows), places, facts)
 
 
 def extract(paths: Sequence[Path], settings: MeterSettings, capture: str = "") -> Extraction:

@@ -197,6 +197,47 @@ def _first() -> Iterator[Column]:
         yield _feature(f"first_gap_{number:02}_s", "s", f"time from packet {number - 1} to {number}", "first", short)
 
 
+def _payload() -> Iterator[Column]:
+    def text(name: str, meaning: str, kind: str = "string") -> Column:
+        return Column(name, kind, "", meaning, unsaid, "metadata", "payload")
+
+    def number(name: str, unit: str, meaning: str) -> Column:
+        return _feature(name, unit, meaning, "payload", unsaid)
+
+    unsaid = "no DNS question among the first bytes"
+    yield text("dns_query", "name in the first DNS question, lower case, escaped as in RFC 1035")
+    yield text("dns_query_type", "its type: A, TXT, HTTPS ...; TYPEnnn for one without a name")
+    yield number("dns_query_length", "bytes", "length of the name, dots included")
+    yield number("dns_query_entropy", "bits/byte", "entropy of the name's bytes, dots left out")
+    yield number("dns_label_count", "labels", "labels of the name")
+    yield number("dns_longest_label", "bytes", "length of its longest label")
+    unsaid = "no DNS response among the first bytes"
+    yield text("dns_response_code", "code of the first DNS response: NOERROR, NXDOMAIN ...")
+    yield number("dns_failed", "1", "1 when the code is not NOERROR, else 0")
+    unsaid = "no ServerHello among the first bytes"
+    yield text("tls_version", "version that the server chose: TLS 1.3, TLS 1.2 ...")
+    unsaid = "no ClientHello that says so among the first bytes"
+    yield text("tls_server_name", "server name (SNI) that the client asks for, lower case")
+    yield text("tls_alpn", "application protocols that the client offers, with commas: h2,http/1.1")
+    unsaid = "no whole ClientHello among the first bytes"
+    yield text("tls_ja4", "JA4 fingerprint of the client")
+    yield number("tls_cipher_count", "suites", "cipher suites that the client offers")
+    yield number("tls_extension_count", "extensions", "extensions of the ClientHello")
+    yield number("tls_names_server", "1", "1 when the client names the server, else 0")
+    unsaid = "no HTTP/1 request that says so among the first bytes"
+    yield text("http_method", "method of the first HTTP/1 request")
+    yield text("http_host", "its host, lower case, without the port")
+    yield number("http_uri_length", "bytes", "length of its target")
+    unsaid = "no HTTP/1 response among the first bytes"
+    yield text("http_status", "status of the first HTTP/1 response", "int32")
+    yield number("http_failed", "1", "1 when the status is 400 or more, else 0")
+    unsaid = "no SSH identification among the first bytes"
+    yield text("ssh_client_software", "software that the forward side says it is, with its comment")
+    yield text("ssh_server_software", "software that the backward side says it is, with its comment")
+    unsaid = "no QUIC long header of a known version among the first bytes"
+    yield text("quic_version", "QUIC version: 1, 2, draft-29, Q050 ...")
+
+
 GROUPS = {
     "src": "flows of the same source",
     "endpoint": "flows to the same destination, protocol and port",
@@ -248,7 +289,7 @@ def _context() -> Iterator[Column]:
 
 COLUMNS: tuple[Column, ...] = (
     *_identity(), *_course(), *_protocol(), *_volume(), *_rate(), *_length(), *_gap(),
-    *_activity(), *_tcp(), *_network(), *_first(), *_context(),
+    *_activity(), *_tcp(), *_network(), *_first(), *_payload(), *_context(),
 )  # fmt: skip
 FEATURE_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.role == "feature")
 IDENTITY_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.role == "identity")

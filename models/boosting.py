@@ -84,7 +84,9 @@ class BoostedTags:
 def fit_boosting(train: TagDataset, settings: BoostingSettings | None = None) -> BoostedTags:
     """Grow one ensemble a tag on the training flows; nulls go down the side of each split that suits them."""
     settings = settings or BoostingSettings()
-    ensembles = tuple(_side_by_side(partial(_fitted, train.features, settings), train.tags.T))
+    features = train.features.copy()
+    features[:, np.isnan(features).all(axis=0)] = 0  # trees cannot be grown beside a column that never has a value
+    ensembles = tuple(_side_by_side(partial(_fitted, features, settings), train.tags.T))
     shares = tuple(float(share) for share in train.tags.mean(axis=0))
     return BoostedTags(ensembles, shares, train.tag_names)
 

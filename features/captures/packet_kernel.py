@@ -130,6 +130,8 @@ def _tcp(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) -> Int
     if end - at >= 16:
         packet.window = _u16(block, at + 14)
     packet.payload = rest - header
+    packet.payload_start = at + header
+    packet.payload_captured = max(min(end - at, rest) - header, 0)
     return SkipReason.NONE.value
 
 
@@ -144,6 +146,8 @@ def _transport(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) 
     packet.icmp_type = NEVER
     packet.icmp_code = NEVER
     packet.payload = rest
+    packet.payload_start = at
+    packet.payload_captured = 0
     if packet.fragment == LATER_FRAGMENT:
         return SkipReason.NONE.value
     if packet.protocol == PROTOCOL_TCP:
@@ -157,6 +161,9 @@ def _transport(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) 
     if end - at < 4:
         return SkipReason.TRUNCATED_TRANSPORT.value
     packet.payload = max(rest - header, 0)
+    if protocol == PROTOCOL_UDP:
+        packet.payload_start = at + header
+        packet.payload_captured = max(min(end - at, rest) - header, 0)
     if protocol in (PROTOCOL_UDP, PROTOCOL_SCTP):
         packet.src_port = _u16(block, at)
         packet.dst_port = _u16(block, at + 2)

@@ -62,6 +62,8 @@ PACKET = np.dtype(
         ("dst_low", "u8"),
         ("length", "i8"),  # of the IP datagram
         ("payload", "i8"),  # bytes of transport payload
+        ("payload_start", "i4"),  # its first byte, an index into the block
+        ("payload_captured", "i4"),  # its bytes there, as far as they are read: 0 for later fragments, TCP and UDP only
         ("seq", "u4"),
         ("ip_id", "u4"),  # of a fragment: what it shares with the others of its datagram
         (

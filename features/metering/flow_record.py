@@ -56,6 +56,7 @@ FLOW = np.dtype(
         ("end_reason", "u1"),
         ("established", "u1"),  # TCP: SYN, SYN-ACK and the closing ACK were all seen
         ("vlan", "u4"),  # ids of the innermost tags, twelve bits each; 0 where there are none or they are no part of it
+        ("facts", "i4"),  # number of what its payload says, given when it is handed out; NEVER where that is nothing
         # time and volumes, per direction
         ("packets", "i4", (2,)),
         ("first_ns", "i8"),
@@ -115,7 +116,7 @@ COLUMN_FIELDS = tuple(
     name
     for name in FLOW.names or ()
     if name not in ("src", "dst", "dir_first_ns", "dir_last_ns", "first_backward", "next_seq")
-    and name not in ("endpoint", "letters_seen", "history", "reset_seq")
+    and name not in ("facts", "endpoint", "letters_seen", "history", "reset_seq")
 )
 
 

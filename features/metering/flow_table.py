@@ -17,6 +17,7 @@ from features.captures.packet_record import PACKET
 from features.errors import ConfigError
 from features.kernel_types import NEVER
 from features.metering.flow_record import FLOW, EndReason
+from features.payload.snippets import Snippets, new_snippets
 
 AT_FIRST = {
     **dict.fromkeys(("dir_first_ns", "dir_last_ns", "syn_ns", "syn_ack_ns", "handshake_ns"), NEVER),
@@ -41,6 +42,8 @@ LIVE = np.dtype(
         ("fins", "u1"),  # a bit for each direction that sent one
         ("numbered", "u1"),  # a bit for each direction whose next_seq is known
         ("closed", "u1"),  # TCP end seen: linked in the closed list
+        ("wanted", "u1"),  # a bit for each direction whose snippet takes more
+        ("snippets", "i4", (2,)),  # the first chunk of each direction's snippet, NEVER where there is none
     ],
     align=True,
 )
@@ -87,6 +90,7 @@ class Table(NamedTuple):
     blank: np.ndarray  # one FLOW row as it is before its first packet
     hash_keys: np.ndarray  # uint64, random, HASH_WORDS + 1 of them
     held: np.ndarray  # one PACKET row, the one that waits
+    snippets: Snippets  # the first payload bytes of the live flows and of those in export
 
 
 def blank_flow() -> np.ndarray:
@@ -122,6 +126,7 @@ def new_table(rows: int, export_rows: int, hash_keys: np.ndarray) -> Table:
         blank=blank_flow(),
         hash_keys=hash_keys,
         held=np.zeros(1, dtype=PACKET),
+        snippets=new_snippets(export_rows),
     )
 
 

@@ -34,14 +34,19 @@ from features.captures.byte_source import can_be_read_again
 from features.captures.capture import BLOCK_BYTES, FRAMES_PER_CHUNK, open_capture
 from features.captures.packet import PACKET, SkipReason, Tunnel, decode_frames, new_fragments, new_tunnels
 from features.errors import ConfigError
+from features.kernel_types import NEVER
 from features.metering.flow_record import EndReason
 from features.metering.flow_table import HASH_WORDS, Limits, Table, new_table
 from features.metering.meter_kernel import LATENESS_NS, RELINK_NS, end_capture, meter_packets, with_more_slots
+from features.payload.facts import Facts
+from features.payload.flow_facts import flow_facts
+from features.payload.snippets import taken_out
 
 BATCH_FLOWS = 32_768
 FIRST_FRAGMENTS = 4096
 LARGEST_SETTING = 1e9
 LAYERS = ("outer", "inner")
+LARGEST_NUMBER = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -96,10 +101,12 @@ class FlowBatch:
     Attributes:
         flows: FLOW rows, BATCH_FLOWS of them but in the last batch.
         watermark_ns: Every flow whose last_ns is smaller has been handed out, in this batch or before.
+        facts: What the payloads of these flows say, by the number in the flows' field of that name.
     """
 
     flows: np.ndarray
     watermark_ns: int
+    facts: dict[int, Facts]
 
 
 class CaptureMeter:
@@ -107,7 +114,7 @@ class CaptureMeter:
 
     Attributes:
         counts: Complete once meter() is exhausted: packets_read, packets_metered, packets_out_of_order,
-            packets_astray_in_time,
+            packets_astray_in_time, payloads_without_room,
             "skipped.REASON" each, flows, "ended.REASON" each; packets_read is packets_metered and all that was skipped.
             Of the inner layer also "tunnels.KIND" each, once for every tunnel that a packet lay in.
     """
@@ -146,6 +153,7 @@ class _Run:
         self._skipped = np.zeros(len(SkipReason), dtype=np.int64)
         self._fragments = new_fragments(FIRST_FRAGMENTS, fragment_keys)
         self._tunnels = new_tunnels(FRAMES_PER_CHUNK) if settings.layer == "inner" else None
+        self._next_facts = 0
 
     def file(self, path: Path, block_bytes: int) -> Iterator[FlowBatch]:
         """Meter one file."""
@@ -156,17 +164,17 @@ class _Run:
                 )
                 if not self._vlan_in_key:
                     self._packets["vlan"] = 0
-                yield from self._meter(self._packets[:kept])
+                yield from self._meter(self._packets[:kept], frames.block)
             self._skipped[SkipReason.TORN_RECORD] += capture.torn_records
 
-    def _meter(self, packets: np.ndarray) -> Iterator[FlowBatch]:
-        at = meter_packets(self._table, self._limits, packets, 0)
+    def _meter(self, packets: np.ndarray, block: np.ndarray) -> Iterator[FlowBatch]:
+        at = meter_packets(self._table, self._limits, packets, 0, block)
         while at < len(packets):
             if self._exported() == BATCH_FLOWS:
                 yield self._hand_out(self._watermark_ns())
             else:
                 self._table = with_more_slots(self._table)
-            at = meter_packets(self._table, self._limits, packets, at)
+            at = meter_packets(self._table, self._limits, packets, at, block)
 
     def end(self) -> Iterator[FlowBatch]:
         """Hand out what is left; a packet that is still held is believed."""
@@ -174,7 +182,7 @@ class _Run:
         held = self._table.held[: int(state["holding"][0])].copy()
         if len(held):
             state["holding"], state["clock_ns"] = 0, held["time_ns"]
-            yield from self._meter(held)
+            yield from self._meter(held, self._table.snippets.held)
         while not end_capture(self._table, self._limits):
             yield self._hand_out(self._watermark_ns())
         if self._exported():
@@ -189,8 +197,21 @@ class _Run:
 
     def _hand_out(self, watermark_ns: int) -> FlowBatch:
         flows = self._table.export[: self._exported()].copy()
+        facts = dict(self._facts(flows))
         self._table.state["exported"] = 0
-        return FlowBatch(flows, watermark_ns)
+        return FlowBatch(flows, watermark_ns, facts)
+
+    def _facts(self, flows: np.ndarray) -> Iterator[tuple[int, Facts]]:
+        """Yield by number what the flows' payloads say, and write the numbers to the flows."""
+        flows["facts"] = NEVER
+        rows = np.flatnonzero((self._table.snippets.export[: len(flows)] != NEVER).any(axis=1))
+        keys = [flows[name][rows].tolist() for name in ("protocol", "src_port", "dst_port")]
+        for row, protocol, *ports, sides in zip(rows, *keys, taken_out(self._table.snippets, rows), strict=True):
+            facts = flow_facts(protocol, ports, *sides)
+            if facts:
+                flows["facts"][row] = self._next_facts
+                yield self._next_facts, facts
+                self._next_facts = self._next_facts + 1 & LARGEST_NUMBER
 
     def counts(self) -> dict[str, int]:
         """Return the counts of CaptureMeter."""
@@ -202,6 +223,7 @@ class _Run:
             "packets_metered": int(self._skipped[SkipReason.NONE]),
             "packets_out_of_order": int(state["out_of_order"]),
             "packets_astray_in_time": int(state["astray"]),
+            "payloads_without_room": int(self._table.snippets.state["without_room"][0]),
             **skipped,
             **self._tunnel_counts(),
             "flows": sum(ended.values()),

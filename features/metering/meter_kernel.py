@@ -16,6 +16,7 @@ from features.kernel_types import NEVER, Int, Record
 from features.metering.flow_record import FIRST_PACKETS, LARGEST_FIRST_PAYLOAD, MOST_PACKETS, EndReason
 from features.metering.flow_table import CLOSED_LIST, HASH_WORDS, OPEN_LIST, Limits, Table, new_slots
 from features.metering.zeek_state import HISTORY_WORDS, LETTER_BITS, LETTERS_PER_WORD, Endpoint, Letter
+from features.payload.snippets import CHUNK_BYTES, HELLO_BYTES, SIDE_BYTES, Snippets
 
 RELINK_NS = 1_000_000_000
 LATENESS_NS = 1_000_000_000
@@ -100,6 +101,8 @@ def _finish(table: Table, row: Int, reason: Int) -> None:
     _unlink(table, np.int64(entry.closed), row)
     table.export[state.exported] = table.flows[row]
     table.export[state.exported].end_reason = reason
+    table.snippets.export[state.exported, 0] = entry.snippets[0]
+    table.snippets.export[state.exported, 1] = entry.snippets[1]
     state.exported += 1
     state.ended[reason] += 1
     entry.next = state.free
@@ -251,7 +254,8 @@ def _open_flow(table: Table, packet: Record, tag: np.uint32, time_ns: Int) -> In
     flow.icmp_type, flow.icmp_code = packet.icmp_type, packet.icmp_code
     flow.first_ns = flow.last_ns = flow.active_start_ns = time_ns
     entry.tag = tag
-    entry.fins = entry.numbered = entry.closed = 0
+    entry.fins = entry.numbered = entry.closed = entry.wanted = 0
+    entry.snippets[0] = entry.snippets[1] = NEVER
     if reverse:
         _add_letter(flow, Letter.TURNED.value)
     _insert_slot(table.slots, np.uint64(tag) << np.uint64(32) | np.uint64(row + 1))
@@ -487,6 +491,87 @@ def _follow_state(flow: Record, way: Int, packet: Record) -> None:
 
 
 @njit(nogil=True)
+def _take_chunk(snippets: Snippets) -> Int:
+    """Return a chunk that is not in use, NEVER (and count it) if there is none."""
+    chunks, state = snippets.chunks, snippets.state[0]
+    chunk = np.int64(state.free)
+    if chunk != NEVER:
+        state.free = chunks[chunk].next
+    elif state.fresh < len(chunks):
+        chunk = np.int64(state.fresh)
+        state.fresh += 1
+    else:
+        state.without_room += 1
+        return NEVER
+    chunks[chunk].next = NEVER
+    chunks[chunk].tail = chunk
+    chunks[chunk].length = 0
+    return chunk
+
+
+@njit(nogil=True)
+def _append(snippets: Snippets, first: Int, most: Int, block: np.ndarray, at: Int, stop: Int) -> Int:
+    """Append block[at:stop] to a side until it has most bytes; return the index of the first byte left out."""
+    chunks = snippets.chunks
+    head = chunks[first]
+    while at < stop and head.length < most:
+        within = head.length % CHUNK_BYTES
+        if within == 0 and head.length:
+            chunk = _take_chunk(snippets)
+            if chunk == NEVER:
+                return at
+            chunks[head.tail].next = chunk
+            head.tail = chunk
+        count = min(CHUNK_BYTES - within, stop - at, most - head.length)
+        target = chunks[head.tail]
+        for i in range(count):
+            target.bytes[within + i] = block[at + i]
+        head.length += count
+        at += count
+    return at
+
+
+@njit(nogil=True)
+def _most_bytes(head: Record, way: Int) -> Int:
+    """Return how many bytes a side keeps: a TLS hello's, with its record header, where it begins with one."""
+    raw = head.bytes
+    if head.length < 9 or raw[0] != 22 or raw[1] != 3 or raw[5] > 2:
+        return np.int64(SIDE_BYTES[way])
+    size: Int = np.int64(raw[6]) << 16 | np.int64(raw[7]) << 8 | np.int64(raw[8])
+    return min(9 + size, np.int64(HELLO_BYTES))
+
+
+@njit(nogil=True)
+def _keep_payload(table: Table, row: Int, packet: Record, way: Int, block: np.ndarray) -> None:
+    """Add the packet's payload to its side's snippet, if it is the next part of it; before anything else is added."""
+    flow, entry, snippets = table.flows[row], table.live[row], table.snippets
+    seq = np.uint32(np.int64(packet.seq) + (np.int64(packet.flags) >> 1 & 1))  # behind the SYN
+    if flow.data_packets[way] == 0:
+        if packet.protocol == TCP and entry.numbered >> way & 1 and seq != flow.next_seq[way]:
+            return  # not the beginning of what this side says
+        first = _take_chunk(snippets)
+        if first == NEVER:
+            return
+        entry.snippets[way] = first
+    elif not entry.wanted >> way & 1 or snippets.chunks[entry.snippets[way]].next_seq != seq:
+        return
+    first = np.int64(entry.snippets[way])
+    head = snippets.chunks[first]
+    at: Int = np.int64(packet.payload_start)
+    stop: Int = at + packet.payload_captured
+    at = _append(snippets, first, SIDE_BYTES[way], block, at, stop)
+    most = _most_bytes(head, way)
+    if head.length >= SIDE_BYTES[way]:
+        at = _append(snippets, first, most, block, at, stop)
+    head.next_seq = np.uint32(np.int64(seq) + packet.payload)
+    is_cut = at < stop or packet.payload_captured < packet.payload
+    if packet.protocol == TCP and head.length < most and not is_cut:
+        entry.wanted |= 1 << way
+    else:
+        entry.wanted &= ~(1 << way)
+
+
+@njit(nogil=True)
 def _add_packet(table: Table, limits: Limits, row: Int, packet: Record, way: Int, time_ns: Int) -> None:
     """Add a packet to its flow's row."""
     flow, entry = table.flows[row], table.live[row]
@@ -537,7 +622,7 @@ def _reason_before(table: Table, limits: Limits, row: Int, packet: Record, time_
 
 
 @njit(nogil=True)
-def _meter_packet(table: Table, limits: Limits, packet: Record) -> bool:
+def _meter_packet(table: Table, limits: Limits, packet: Record, block: np.ndarray) -> bool:
     """Add one packet to its flow; False, and nothing done, when there must be more slots first."""
     state = table.state[0]
     time_ns = max(packet.time_ns, state.clock_ns - LATENESS_NS)
@@ -557,10 +642,23 @@ def _meter_packet(table: Table, limits: Limits, packet: Record) -> bool:
             return False
         row = _open_flow(table, packet, tag, time_ns)
     way = 0 if _is_forward(table, row, packet) else 1
+    if packet.payload_captured and not packet.flags & RST:
+        _keep_payload(table, row, packet, way, block)
     _add_packet(table, limits, row, packet, way, time_ns)
     _mark_seen(table, row, packet.flags)
     state.out_of_order += packet.time_ns < state.clock_ns
     return True
+
+
+@njit(nogil=True)
+def _hold(table: Table, packet: Record, block: np.ndarray) -> None:
+    """Keep a packet and its payload, which may outlive its block, until the next one has come."""
+    table.held[0] = packet
+    held, start = table.held[0], np.int64(packet.payload_start)
+    held.payload_start, held.payload_captured = 0, min(np.int64(packet.payload_captured), HELLO_BYTES)
+    for i in range(held.payload_captured):
+        table.snippets.held[i] = block[start + i]
+    table.state[0].holding = 1
 
 
 @njit(nogil=True)
@@ -573,8 +671,8 @@ def _doubt(table: Table, following: Record) -> None:
 
 
 @njit(cache=True, nogil=True)
-def meter_packets(table: Table, limits: Limits, packets: np.ndarray, start: Int) -> Int:
-    """Meter PACKET rows from start on; one that leaps ahead of the clock is held until the next one has come.
+def meter_packets(table: Table, limits: Limits, packets: np.ndarray, start: Int, block: np.ndarray) -> Int:
+    """Meter PACKET rows of a block from start on; one that leaps ahead of the clock is held until the next one comes.
 
     Returns:
         Index of the first packet not metered: the number of packets, or less when the export buffer is full or there
@@ -582,17 +680,16 @@ def meter_packets(table: Table, limits: Limits, packets: np.ndarray, start: Int)
     """
     state, i = table.state[0], start
     while i < len(packets):
-        packet = packets[i]
+        packet, source = packets[i], block
         if state.holding:
             _doubt(table, packet)
-            packet = table.held[0]
+            packet, source = table.held[0], table.snippets.held
         elif packet.time_ns - state.clock_ns > LEAP_NS:
-            table.held[0] = packet
-            state.holding = 1
+            _hold(table, packet, block)
             i += 1
             continue
         state.clock_ns = max(state.clock_ns, packet.time_ns)
-        if not _sweep(table, limits) or not _meter_packet(table, limits, packet):
+        if not _sweep(table, limits) or not _meter_packet(table, limits, packet, source):
             return i
         i += 1 - state.holding  # a held packet comes before the one at i
         state.holding = 0

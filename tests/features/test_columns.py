@@ -8,7 +8,8 @@ from features.context import NEIGHBOUR, context_columns
 from features.kernel_types import NEVER
 from features.metering.flow_record import flow_fields
 from features.metering.flow_table import blank_flow
-from features.schema import FEATURE_NAMES
+from features.payload.columns import payload_columns
+from features.schema import COLUMNS, FEATURE_NAMES
 
 SECOND = 1_000_000_000
 
@@ -111,6 +112,8 @@ def test_first_packets_carry_their_direction_as_sign() -> None:
 
 
 def test_every_declared_feature_is_computed_and_no_other() -> None:
-    """Flow and context columns together are the schema's features; identity is not among them."""
+    """Flow, context and payload columns together are the schema's features; identity is not among them."""
     computed = set(flow_columns(flow_fields(empty_flow()))) | set(context_columns(np.zeros(1, NEIGHBOUR)))
-    assert computed == set(FEATURE_NAMES)
+    said = {column.name for column in COLUMNS if column.group == "payload" and column.role == "feature"}
+    assert computed | said == set(FEATURE_NAMES)
+    assert not computed & set(payload_columns(1, np.zeros(0, np.int64), []))

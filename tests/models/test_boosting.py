@@ -30,6 +30,17 @@ def test_tags_with_too_few_positives_answer_their_share_and_are_named(train: Tag
     assert (scores[:, 2] == 0).all()
 
 
+def test_a_column_without_any_value(train: TagDataset, valid: TagDataset) -> None:
+    """A column that is null in every flow it learns from is learned nothing from, whatever it holds later."""
+    empty = np.full((len(train), 1), np.nan, np.float32)
+    names = (*train.feature_names, "empty")
+    wider = dataclasses.replace(train, features=np.hstack([train.features, empty]), feature_names=names)
+    settings = dataclasses.replace(FAST, column_share=1.0)
+    later = np.hstack([valid.features, np.ones((len(valid), 1), np.float32)])
+    expected = fit_boosting(train, settings).score(valid.features)
+    np.testing.assert_array_equal(fit_boosting(wider, settings).score(later), expected)
+
+
 def test_the_same_seed_gives_the_same_scores(train: TagDataset, valid: TagDataset) -> None:
     """Columns are drawn by the seed alone."""
     first, second = (fit_boosting(train, FAST).score(valid.features) for _ in range(2))

@@ -99,7 +99,7 @@ def decoded(path: Path) -> Iterator[Seen]:
         for block, rows in capture:
             for row in packets[: decode_frames(block, rows, packets, skipped, fragments)]:
                 values = dict(zip(PACKET.names or (), row.tolist(), strict=True))
-                del values["ip_id"], values["vlan"]
+                del values["ip_id"], values["vlan"], values["payload_start"], values["payload_captured"]
                 ends = {
                     end: values.pop(f"{end}_high").to_bytes(8) + values.pop(f"{end}_low").to_bytes(8)
                     for end in ("src", "dst")
@@ -565,9 +565,9 @@ def test_a_flow_of_two_billion_packets_is_cut() -> None:
     same = np.zeros(3, dtype=np.uint64)
     packets = datagrams(same, same, same, same)
     table = new_table(8, 8, np.arange(11, dtype=np.uint64))
-    meter_packets(table, SHORT.limits(), packets[:1], 0)
+    meter_packets(table, SHORT.limits(), packets[:1], 0, table.snippets.held)
     table.flows["packets"][0, 0] = MOST_PACKETS - 1
-    assert meter_packets(table, SHORT.limits(), packets, 1) == 3
+    assert meter_packets(table, SHORT.limits(), packets, 1, table.snippets.held) == 3
     assert table.export["packets"][0].tolist() == [MOST_PACKETS, 0]
     assert table.export["end_reason"][0] == EndReason.ACTIVE
     assert table.state["live"] == 1
@@ -577,7 +577,7 @@ def flooded(keys: np.ndarray, packets: np.ndarray) -> np.ndarray:
     """Return how many slots beyond its first choice each flow lies."""
     table = new_table(len(packets), 8, keys)
     at = 0
-    while (at := meter_packets(table, SHORT.limits(), packets, at)) < len(packets):
+    while (at := meter_packets(table, SHORT.limits(), packets, at, table.snippets.held)) < len(packets):
         table = with_more_slots(table)
     used = np.flatnonzero(table.slots)
     return (used - (table.slots[used] >> np.uint64(32)).astype(np.int64)) & (len(table.slots) - 1)
