@@ -37,32 +37,37 @@ def _u24(block: np.ndarray, at: Int) -> Int:
 
 
 @njit(nogil=True)
-def _outer_ipv4(block: np.ndarray, at: Int, end: Int) -> Outer:
-    """Read an IPv4 header as far as tunnels need it; protocol 0 if it cannot be one."""
+def _outer_ipv4(block: np.ndarray, at: Int, end: Int, on_wire: Int) -> Outer:
+    """Read an IPv4 header as far as tunnels need it; protocol 0 if the packet kernel would refuse it."""
     header = (np.int64(block[at]) & 15) * 4 if end - at >= 20 else 0
     if header < 20 or block[at] >> 4 != 4 or end - at < header:
         return 0, at, end, False
     length = _u16(block, at + 2)
-    stop = min(end, at + length) if length >= header else end
-    return np.int64(block[at + 9]), at + header, stop, _u16(block, at + 6) & 0x3FFF != 0
+    if length == 0 or length > on_wire:
+        length = on_wire
+    if length < header:
+        return 0, at, end, False
+    return np.int64(block[at + 9]), at + header, min(end, at + length), _u16(block, at + 6) & 0x3FFF != 0
 
 
 @njit(nogil=True)
-def _outer_ipv6(block: np.ndarray, at: Int, end: Int) -> Outer:
+def _outer_ipv6(block: np.ndarray, at: Int, end: Int, on_wire: Int) -> Outer:
     """Read an IPv6 header and its extension headers likewise (RFC 8200, 4)."""
     if end - at < 40 or block[at] >> 4 != 6:
         return 0, at, end, False
-    length, kind, is_fragment = _u16(block, at + 4), np.int64(block[at + 6]), False
+    rest, kind, is_fragment = _u16(block, at + 4), np.int64(block[at + 6]), False
+    if rest == 0 or rest > on_wire - 40:
+        rest = max(on_wire - 40, 0)
     at += 40
-    end = min(end, at + length) if length else end
-    while kind in (0, 43, 44, 60) and end - at >= 8:
-        is_fragment |= kind == 44 and _u16(block, at + 2) & 0xFFF9 != 0
-        size = 8 if kind == 44 else (np.int64(block[at + 1]) + 1) * 8
+    stop = min(end, at + rest)
+    while kind in (0, 43, 44, 60) and not is_fragment:
+        size = 8 if kind == 44 or end - at < 8 else (np.int64(block[at + 1]) + 1) * 8
+        if size > min(rest, end - at):
+            return 0, at, end, False
+        is_fragment = kind == 44 and _u16(block, at + 2) & 0xFFF9 != 0
         kind = np.int64(block[at])
-        at += size
-        if is_fragment:
-            break
-    return (kind if at <= end else 0), min(at, end), end, is_fragment
+        at, rest = at + size, rest - size
+    return kind, at, stop, is_fragment
 
 
 @njit(nogil=True)
@@ -252,9 +257,9 @@ def _enter(block: np.ndarray, row: Record, inner: Record, counts: np.ndarray) ->
     start = np.int64(row.start)
     end = start + row.captured
     if row.link_type == ETHERTYPE_IPV4:
-        protocol, at, stop, is_fragment = _outer_ipv4(block, start, end)
+        protocol, at, stop, is_fragment = _outer_ipv4(block, start, end, row.original)
     else:
-        protocol, at, stop, is_fragment = _outer_ipv6(block, start, end)
+        protocol, at, stop, is_fragment = _outer_ipv6(block, start, end, row.original)
     if protocol not in (UDP, GRE, IPV4_IN_IP, IPV6_IN_IP, ETHER_IP, MPLS_IN_IP):
         return 0
     if is_fragment and protocol != UDP:  # a later one begins with anything
