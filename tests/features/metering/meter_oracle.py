@@ -51,11 +51,12 @@ class Seen:
     icmp_type: int = NEVER
     icmp_code: int = NEVER
     fragment: int = 0
+    vlan: int = 0  # 0 where VLANs are no part of the key
 
     @property
-    def key(self) -> tuple[frozenset[tuple[bytes, int]], int]:
+    def key(self) -> tuple[frozenset[tuple[bytes, int]], int, int]:
         """What both directions share."""
-        return frozenset([(self.src, self.src_port), (self.dst, self.dst_port)]), self.protocol
+        return frozenset([(self.src, self.src_port), (self.dst, self.dst_port)]), self.protocol, self.vlan
 
     def has(self, *flags: str) -> bool:
         """Tell whether all these TCP flags are set."""
@@ -196,6 +197,7 @@ def _statistics(flow: Live, reason: EndReason, settings: MeterSettings) -> Flow:
         "protocol": first.protocol,
         "vlan": 0,
         "ip_version": first.version,
+        "vlan": first.vlan,
         "end_reason": int(reason),
         "icmp_type": first.icmp_type,
         "icmp_code": first.icmp_code,
