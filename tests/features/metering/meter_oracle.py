@@ -195,7 +195,6 @@ def _statistics(flow: Live, reason: EndReason, settings: MeterSettings) -> Flow:
         "src_port": ends[0][1],
         "dst_port": ends[1][1],
         "protocol": first.protocol,
-        "vlan": 0,
         "ip_version": first.version,
         "vlan": first.vlan,
         "end_reason": int(reason),
