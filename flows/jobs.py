@@ -7,6 +7,7 @@ from prefect import flow
 from features.table import is_feature_table
 from flows.tasks import (
     evaluate_table,
+    examine_table,
     fetch_champion,
     ingest_traffic,
     label_table,
@@ -52,6 +53,14 @@ def score(source: Path, rules: Path | None, settings: Settings) -> StageResult:
     truth = evaluate_table(labelled.path, detector.folder, settings) if labelled else None
     show_counts([one for one in (flows, labelled, detections) if one])
     return write_report(Findings(flows, detections, detector.title, truth), settings)
+
+
+@flow(name="evaluate", flow_run_name="evaluate on {source.name}")
+def evaluate(source: Path, settings: Settings) -> StageResult:
+    """Say how good the champion is on labelled traffic or a labelled table."""
+    labelled = _tables(source, settings)[-1]
+    detector = fetch_champion(labelled.path, settings)
+    return examine_table(labelled.path, detector, settings)
 
 
 @flow(name="demo", flow_run_name="demo in {settings.state.folder}")

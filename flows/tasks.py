@@ -101,6 +101,14 @@ def evaluate_table(labelled: Path, detector: Path, settings: Settings) -> StageR
     return evaluate(labelled, detector, settings)
 
 
+@task(task_run_name="examine the detector on {labelled.stem}", cache_policy=NO_CACHE)
+def examine_table(labelled: Path, detector: Champion, settings: Settings) -> StageResult:
+    """Say all that can be said of how good a detector is on labelled flows."""
+    from pipeline.examine import examine
+
+    return examine(labelled, detector, settings)
+
+
 @task(name="report", task_run_name="report", cache_policy=NO_CACHE)
 def write_report(findings: Findings, settings: Settings) -> StageResult:
     """Write the report, and show it among the run's artifacts."""

@@ -39,11 +39,12 @@ Matrix = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that scores flows, and where its tags fire."""
+    """Something that scores flows, where its tags fire, and its scores of the validation flows if it keeps them."""
 
     name: str
     score: Callable[[Matrix], Matrix]
     thresholds: tuple[float, ...]
+    validation: ScoredFlows | None = None
 
     def evaluation(self, flows: TagDataset) -> dict[str, Any]:
         """Return its figures on flows whose truth is known, plain values."""
@@ -86,6 +87,15 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
 def judge(labelled: Path, detector: Path, beside: Path | None) -> tuple[int, dict[str, Any]]:
     """Return the number of flows of a labelled table, and the evaluation on them of each contender by name.
 
+    Arguments and errors as for `contenders_on`.
+    """
+    flows, contenders = contenders_on(labelled, detector, beside)
+    return len(flows), {contender.name: contender.evaluation(flows) for contender in contenders}
+
+
+def contenders_on(labelled: Path, detector: Path, beside: Path | None) -> tuple[TagDataset, list[Contender]]:
+    """Return the flows of a labelled table, and who is to be judged by them, the detector first.
+
     Args:
         labelled: A labelled table.
         detector: The detector in question.
@@ -98,8 +108,7 @@ def judge(labelled: Path, detector: Path, beside: Path | None) -> tuple[int, dic
     with open_table(labelled, labelled=True) as table:
         loaded.require_columns(columns_given(table), fingerprint())
     flows = read_dataset([labelled], loaded.card.feature_names, loaded.card.tag_names)
-    contenders = [_network(DETECTOR, loaded), *(trained_beside(beside) if beside else ())]
-    return len(flows), {contender.name: contender.evaluation(flows) for contender in contenders}
+    return flows, [_network(DETECTOR, loaded), *(trained_beside(beside) if beside else ())]
 
 
 def trained_beside(folder: Path) -> list[Contender]:
@@ -110,7 +119,7 @@ def trained_beside(folder: Path) -> list[Contender]:
 
 
 def _network(name: str, detector: Detector) -> Contender:
-    return Contender(name, detector.score, detector.card.thresholds.values)
+    return Contender(name, detector.score, detector.card.thresholds.values, detector.validation)
 
 
 def _fit_network(train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 from features.table import open_table
 from features.views import VIEW_NAMES
@@ -9,7 +10,7 @@ from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.progress import say
 from pipeline.settings import Settings
 from pipeline.traffic import table_name
-from pipeline.train import detector_folder
+from pipeline.train import DETECTOR, detector_folder
 
 VERSION = 1
 
@@ -24,7 +25,7 @@ def evaluate(labelled: Path, detector: Path, settings: Settings) -> StageResult:
         ModelMismatch: The detector was trained for another schema.
     """
     open_table(labelled, labelled=True).close()
-    beside = _trained_beside(detector, settings)
+    beside = trained_beside(detector, settings)
     inputs = {"labelled": digest(labelled), "detector": digest(detector)}
     if beside:
         inputs["contenders"] = digest(beside)
@@ -34,14 +35,20 @@ def evaluate(labelled: Path, detector: Path, settings: Settings) -> StageResult:
     )
 
 
-def _trained_beside(detector: Path, settings: Settings) -> Path | None:
-    asked = detector / "detector.json"
-    folders = [detector_folder(settings, view) for view in VIEW_NAMES] if asked.is_file() else []
-    for folder in folders:
-        ours = folder / "detector" / "detector.json"
-        if ours.is_file() and ours.read_bytes() == asked.read_bytes():
-            return folder
-    return None
+def trained_beside(detector: Path, settings: Settings) -> Path | None:
+    """Return the folder of the contenders that were trained beside a detector's network; None where none is known."""
+    asked = _training(detector)
+    folders = [detector_folder(settings, view) for view in VIEW_NAMES] if asked else []
+    return next((folder for folder in folders if _training(folder / DETECTOR) == asked), None)
+
+
+def _training(detector: Path) -> tuple[str, Any] | None:
+    """Return what a detector has in common with itself under other thresholds: its weights, and how they came about."""
+    card = detector / "detector.json"
+    if not card.is_file():
+        return None
+    plain = json.loads(card.read_text("utf-8"))
+    return plain["weights"], plain["settings"].get("training")
 
 
 def _evaluated(labelled: Path, detector: Path, beside: Path | None, artifact: Path) -> Built:
