@@ -40,10 +40,11 @@ class Built:
 def main() -> int:
     """Measure and print; returns the exit status."""
     options = _options()
-    options.work.mkdir(parents=True, exist_ok=True)
+    (options.work / "output").mkdir(parents=True, exist_ok=True)
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores\n")
     found = [tool for tool in tools(options.nfstream) if _there(tool)]
     mix, tiny, flood, spread, small = _captures(options.work, options.data)
+    cost(_ours("parquet", small, options))  # compiles the kernels if need be
     rows = _rows(mix, found, options) + _rows(tiny, [t for t in found if _runs_on_tiny(t, options)], options)
     print(table(rows))
     print(_warm(mix, options), _floods(flood, spread, options), _small(small, options), sep="\n\n")
@@ -101,7 +102,6 @@ def _built(name: str, work: Path, build: Callable[[Path], None]) -> Built:
 def _rows(capture: Built, found: list[Tool], options: argparse.Namespace) -> list[Row]:
     read_once(capture.path)
     output = options.work / "output"
-    output.mkdir(exist_ok=True)
     rounds = [[cost(tool.command(capture.path, output)) for tool in found] for _ in range(options.times)]
     return [
         Row(capture.name, capture.packets, tool.name, tool.computes, median(costs))

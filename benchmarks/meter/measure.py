@@ -1,15 +1,23 @@
 """CPU seconds, wall seconds and peak memory of a command and all its children."""
 
-import os
+import json
 import statistics
 import subprocess
-import tempfile
-import time
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-KB_PER_MB = 1000
+LAUNCHER = """
+import json, resource, subprocess, sys, time
+begun = time.monotonic()
+status = subprocess.call(sys.argv[1:], stderr=subprocess.DEVNULL)
+used = resource.getrusage(resource.RUSAGE_CHILDREN)
+cost = {"cpu_s": used.ru_utime + used.ru_stime, "wall_s": time.monotonic() - begun}
+print("\\n" + json.dumps({**cost, "memory_mb": used.ru_maxrss * 1024 / 1e6}))
+sys.exit(status)
+"""
+"""A small process that starts the command and reports on it: a large one would lend the command its own peak memory."""
 
 
 @dataclass(frozen=True)
@@ -35,17 +43,9 @@ def cost(command: Sequence[str]) -> Cost:
     Raises:
         subprocess.CalledProcessError: It failed.
     """
-    with tempfile.TemporaryFile() as out:
-        begun = time.monotonic()
-        process = subprocess.Popen(command, stdout=out, stderr=subprocess.DEVNULL)
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-        wall_s = time.monotonic() - begun
-        out.seek(0)
-        output = out.read().decode(errors="replace")
-    if process.returncode:
-        raise subprocess.CalledProcessError(process.returncode, command, output)
-    return Cost(usage.ru_utime + usage.ru_stime, wall_s, usage.ru_maxrss * 1024 / 1e6, output)
+    report = subprocess.run([sys.executable, "-ISc", LAUNCHER, *command], check=True, stdout=subprocess.PIPE).stdout
+    output, _, numbers = report.decode(errors="replace").rstrip().rpartition("\n")
+    return Cost(**json.loads(numbers), output=output)
 
 
 def median(costs: Sequence[Cost]) -> Cost:
