@@ -26,7 +26,7 @@ END_REASONS = np.array(["", *(reason.name.lower() for reason in EndReason)])
 class Extraction:
     """Batches of feature rows in schema order, by end time; `counts` is complete once they have all been taken.
 
-    `counts` holds the meter's counts, and `context_cut_short`: flows whose later neighbours did not fit in memory.
+    `counts` holds the meter's counts, and `context_cut_short`: flows that miss a neighbour which did not fit in memory.
     """
 
     def __init__(self, paths: Sequence[Path], settings: MeterSettings, capture: str) -> None:

@@ -6,11 +6,19 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from features.extract import extract
+from features.metering import meter_kernel
 from features.metering.meter import MeterSettings
 
 FROM, TO = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
 SYN, RESET = 0x02, 0x14
 MORE_FRAGMENTS = 0x2000
+
+
+def is_warm() -> bool:
+    """Tell whether the meter's kernel is compiled: numba's index of it on disk is no older than its source."""
+    source = Path(meter_kernel.__file__)
+    indices = Path(str(meter_kernel.meter_packets.stats.cache_path)).glob(f"{source.stem}.meter_packets-*.nbi")
+    return any(index.stat().st_mtime >= source.stat().st_mtime for index in indices)
 
 
 def compile_kernels() -> int:

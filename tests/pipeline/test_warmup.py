@@ -1,8 +1,24 @@
 """Compiling ahead."""
 
-from pipeline.warmup import compile_kernels
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from pipeline.warmup import compile_kernels, is_warm
 
 
 def test_both_formats_go_through_every_kernel() -> None:
     """The same two packets and a fragment are one flow in a pcap and one in a pcapng."""
     assert compile_kernels() == 2
+
+
+def test_an_installation_knows_whether_it_is_warm(tmp_path: Path) -> None:
+    """After compiling it is; with an empty cache it is not."""
+    compile_kernels()
+    assert is_warm()
+    ask = "from pipeline.warmup import is_warm; print(is_warm())"
+    elsewhere = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    command = [sys.executable, "-c", ask]
+    said = subprocess.run(command, env=elsewhere, capture_output=True, text=True, check=True)  # noqa: S603 - ours
+    assert said.stdout == "False\n"
