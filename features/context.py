@@ -13,7 +13,7 @@ Flows may come in any order as long as the watermark says which ends are complet
 how the flows were cut into batches.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 
@@ -130,6 +130,32 @@ class ContextWindow:
             first = len(done) - self._most_waiting
             self._unseen_ns = int(done["end_ns"][first - 1])
         self._past = done[first:].copy()
+
+    def complete(self, watermark_ns: int) -> Iterator[Ready]:
+        """Yield every flow whose context is complete by a watermark, however few they are."""
+        count = sum(int(np.searchsorted(shown["end_ns"], watermark_ns - LONG_NS)) for shown in self._shown)
+        if count:
+            yield from self._release(count)
+
+    @property
+    def waiting(self) -> int:
+        """How many flows wait for their neighbours."""
+        return sum(map(len, self._shown))
+
+    def kept(self) -> dict[str, npt.NDArray[np.generic]]:
+        """Return by name what the next pass over the same capture needs."""
+        shown = np.concatenate([np.empty(0, NEIGHBOUR), *self._shown])
+        order = np.argsort(shown["end_ns"], kind="stable")
+        flows = np.concatenate([np.empty(0, self._rows), *self._flows])
+        unseen = np.array([] if self._unseen_ns is None else [self._unseen_ns], np.int64)
+        parts = {"past": self._past, "shown": shown[order], "flows": flows[order], "unseen": unseen}
+        return {f"window.{name}": array for name, array in parts.items()}
+
+    def go_on(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take up what an earlier pass kept, as bytes."""
+        self._past = arrays["window.past"].view(NEIGHBOUR)
+        self._shown, self._flows = [arrays["window.shown"].view(NEIGHBOUR)], [arrays["window.flows"].view(self._rows)]
+        self._unseen_ns = next(iter(arrays["window.unseen"].view(np.int64).tolist()), None)
 
     def _bounds(self) -> npt.NDArray[np.int64]:
         """Return where each batch begins among the waiting rows, and the end of the last."""

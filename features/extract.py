@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +13,10 @@ from features.addresses import address_hashes, address_text, mixed
 from features.columns import failed, flow_columns, has_ports
 from features.community_id import community_ids
 from features.context import NEIGHBOUR, ContextWindow, Ready
+from features.kept import Kept
 from features.kernel_types import NEVER
 from features.metering.flow_record import FLOW, EndReason, flow_fields
-from features.metering.meter import CaptureMeter, MeterSettings
+from features.metering.meter import CaptureMeter, MeterSettings, Paused
 from features.metering.zeek_state import conn_states, histories
 from features.payload.columns import payload_columns
 from features.payload.facts import Facts
@@ -29,8 +31,9 @@ class Extraction:
     `counts` holds the meter's counts, and `context_cut_short`: flows that miss a neighbour which did not fit in memory.
     """
 
-    def __init__(self, paths: Sequence[Path], settings: MeterSettings, capture: str) -> None:
+    def __init__(self, paths: Sequence[Path], settings: MeterSettings, capture: str, kept: Kept | None = None) -> None:
         self._paths = paths
+        self._kept = kept
         self._meter = CaptureMeter(settings)
         self._capture = capture
         self._schema = arrow_schema()
@@ -38,7 +41,10 @@ class Extraction:
         self.counts: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
-        """Read the captures and yield their flows; every iteration reads them anew."""
+        """Read the captures and yield their flows; every iteration reads them anew, or what has come since."""
+        if self._kept is not None:
+            yield from self._further(self._kept)
+            return
         window = ContextWindow(FLOW)
         self._facts = {}
         rows = 0
@@ -54,6 +60,36 @@ class Extraction:
             yield from window.push(batch.flows, neighbours(batch.flows, seed), batch.watermark_ns)
         yield from window.finish()
 
+    def _further(self, kept: Kept) -> Iterator[pa.RecordBatch]:
+        """Yield the flows that are complete by now, and keep the others for the next pass."""
+        window = ContextWindow(FLOW)
+        if kept.arrays:
+            window.go_on(kept.arrays)
+        kept.seed = kept.seed or secrets.randbits(63)
+        known = {path: kept.read_before(path) for path in self._paths}
+        paused = Paused(dict(kept.arrays), {path: one.records for path, one in known.items() if one})
+        sizes = {path: path.stat().st_size for path in self._paths}
+        changed = [path for path in self._paths if kept.has_news_of(path)]
+        first, waited = kept.rows, window.waiting
+        self._facts = kept.facts
+        for batch in self._meter.meter(changed, paused):
+            self._facts |= batch.facts
+            shown = neighbours(batch.flows, kept.seed)
+            pushed = window.push(batch.flows, shown, batch.watermark_ns)
+            for ready in chain(pushed, window.complete(batch.watermark_ns)):
+                yield self._rows(ready, kept.rows)
+                kept.rows += len(ready.flows)
+        for path in changed:
+            kept.note(path, sizes[path], paused.records[path])
+        kept.arrays = {**paused.arrays, **window.kept()}
+        self.counts = {
+            **self._meter.counts,
+            "context_cut_short": window.cut_short,
+            "flows_waiting_before": waited,
+            "flows_waiting": window.waiting,
+            "flows_out": kept.rows - first,
+        }
+
     def _rows(self, ready: Ready, first_id: int) -> pa.RecordBatch:
         columns = {**flow_columns(flow_fields(ready.flows)), **ready.columns}
         made = {**_identity(ready.flows, self._capture, first_id), **_course(ready.flows), **self._payload(ready.flows)}
@@ -66,15 +102,18 @@ class Extraction:
         return payload_columns(len(flows), places, facts)
 
 
-def extract(paths: Sequence[Path], settings: MeterSettings, capture: str = "") -> Extraction:
+def extract(paths: Sequence[Path], settings: MeterSettings, capture: str = "", kept: Kept | None = None) -> Extraction:
     """Return the feature rows of one capture, which may lie in several files, in the order given.
 
     Args:
         paths: Capture files in order of time.
         settings: Timeouts and limits of the flow meter.
         capture: What the `capture` column says; the first file's name when empty.
+        kept: Where an earlier pass over these files paused. This one reads what has come since, and brings it up to
+            date instead of ending the flows that are live; `flows` of the counts, and `flows_waiting_before` for their
+            neighbours, are then `flows_out` and `flows_waiting`.
     """
-    return Extraction(paths, settings, capture or paths[0].name)
+    return Extraction(paths, settings, capture or paths[0].name, kept)
 
 
 def neighbours(flows: npt.NDArray[np.void], seed: int) -> npt.NDArray[np.void]:

@@ -22,6 +22,9 @@ SOURCE = "A capture or flow records, told by content; a folder or quoted pattern
 Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE...", help=SOURCE)]
 TrainOn = Annotated[list[Path], typer.Option("--train", help="Traffic with rules beside it, or labelled table.")]
 ValidOn = Annotated[list[Path], typer.Option("--valid", help="Another one, to choose thresholds on.")]
+KeepState = Annotated[
+    bool, typer.Option("--keep-state", help="Captures: read what has come since the last run; open flows wait.")
+]
 ViewName = Annotated[
     str | None,
     typer.Option(
@@ -39,6 +42,11 @@ def settings_of(state: Path | None, config: Path | None, overrides: list[str] | 
     settings = load(config, with_state(state, overrides)).settings
     prepare(settings, verbose)
     return settings
+
+
+def keeping(overrides: list[str] | None, keep_state: bool) -> list[str]:
+    """Return the overrides with what --keep-state says among them."""
+    return [*(overrides or ()), *(["state.keep=true"] if keep_state else ())]
 
 
 def with_state(state: Path | None, overrides: list[str] | None) -> list[str]:

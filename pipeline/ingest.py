@@ -14,6 +14,7 @@ from features.records.extraction import extract_records
 from features.records.rejects import Reject
 from features.schema import arrow_schema, fingerprint
 from features.table import Written, giving, write_table
+from pipeline.further import meter_further
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once, write_atomically
 from pipeline.progress import counted, say
 from pipeline.settings import Settings
@@ -26,6 +27,8 @@ REJECTS_SUFFIX = ".rejects.csv"
 
 def ingest(path: Path, settings: Settings) -> StageResult:
     """Make a feature table of a capture or of flow records; a folder or a pattern is taken as one.
+
+    With `state.keep` captures are gone on with where the last run stopped (`pipeline.further`).
 
     Returns:
         Counts: of captures those of `features.extract.Extraction`, of flow records those of
@@ -40,6 +43,10 @@ def ingest(path: Path, settings: Settings) -> StageResult:
     if traffic.left_out:
         names = ", ".join(file.name for file in traffic.left_out[:NAMED])
         say(f"{traffic.name}: {len(traffic.left_out)} files are no traffic and left out, such as {names}")
+    if settings.state.keep:
+        if traffic.kind is not Kind.CAPTURE:
+            raise InputError("only captures can be gone on with", str(path), "captures", traffic.kind.value)
+        return meter_further(traffic, _meter(settings), settings.state.root)
     return run_once(_plan(traffic, settings), lambda artifact: _extracted(traffic, settings, artifact))
 
 

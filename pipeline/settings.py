@@ -52,6 +52,7 @@ class StateSection(Section):
     """Where everything is written."""
 
     folder: Path = setting(Path(".flowtag"), "the one folder that is written to")
+    keep: bool = setting(False, "captures: go on where the last run stopped, and keep live flows for the next")
 
     @property
     def root(self) -> Path:

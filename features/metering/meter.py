@@ -24,8 +24,8 @@ Rules, each proved in the tests:
 Block sizes, hash seeds and cuts between files change nothing in what comes out, nor in its order.
 """
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +109,19 @@ class FlowBatch:
     facts: dict[int, Facts]
 
 
+@dataclass
+class Paused:
+    """Where a pass over captures paused.
+
+    Attributes:
+        arrays: What the meter keeps, by name; empty before the first pass.
+        records: Of each file, the packets read of it so far.
+    """
+
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    records: dict[Path, int] = field(default_factory=dict)
+
+
 class CaptureMeter:
     """Turns captures into batches of finished flows.
 
@@ -124,8 +137,13 @@ class CaptureMeter:
         self._block_bytes = block_bytes
         self.counts: dict[str, int] = {}
 
-    def meter(self, paths: Sequence[Path]) -> Iterator[FlowBatch]:
+    def meter(self, paths: Sequence[Path], paused: Paused | None = None) -> Iterator[FlowBatch]:
         """Meter several files as one capture, in the given order.
+
+        Args:
+            paths: The files.
+            paused: Where an earlier pass paused; this one goes on there and pauses at its end instead of ending, and
+                counts what it met itself.
 
         Raises:
             CaptureError: A file cannot be read, or is damaged; every file (but pipes and standard input) is opened once
@@ -134,10 +152,16 @@ class CaptureMeter:
         for path in filter(can_be_read_again, paths):
             open_capture(path).close()
         run = _Run(self._settings)
+        if paused and paused.arrays:
+            run.go_on(paused.arrays)
+        before = run.counts()
         for path in paths:
-            yield from run.file(path, self._block_bytes)
-        yield from run.end()
-        self.counts = run.counts()
+            yield from run.file(path, self._block_bytes, paused)
+        if paused is None:
+            yield from run.end()
+        else:
+            yield run.pause(paused)
+        self.counts = {name: count - before[name] for name, count in run.counts().items()}
 
 
 class _Run:
@@ -155,17 +179,22 @@ class _Run:
         self._tunnels = new_tunnels(FRAMES_PER_CHUNK) if settings.layer == "inner" else None
         self._next_facts = 0
 
-    def file(self, path: Path, block_bytes: int) -> Iterator[FlowBatch]:
-        """Meter one file."""
+    def file(self, path: Path, block_bytes: int, paused: Paused | None = None) -> Iterator[FlowBatch]:
+        """Meter one file, of one that was read before what has come since; a torn record is then not yet there."""
+        known = paused.records.get(path, 0) if paused else 0
+        read = 0
         with open_capture(path, block_bytes) as capture:
             for frames in capture:
-                kept = decode_frames(
-                    frames.block, frames.rows, self._packets, self._skipped, self._fragments, self._tunnels
-                )
+                rows = frames.rows[max(known - read, 0) :]
+                read += len(frames.rows)
+                kept = decode_frames(frames.block, rows, self._packets, self._skipped, self._fragments, self._tunnels)
                 if not self._vlan_in_key:
                     self._packets["vlan"] = 0
                 yield from self._meter(self._packets[:kept], frames.block)
-            self._skipped[SkipReason.TORN_RECORD] += capture.torn_records
+            if paused is None:
+                self._skipped[SkipReason.TORN_RECORD] += capture.torn_records
+            else:
+                paused.records[path] = read
 
     def _meter(self, packets: np.ndarray, block: np.ndarray) -> Iterator[FlowBatch]:
         at = meter_packets(self._table, self._limits, packets, 0, block)
@@ -187,6 +216,35 @@ class _Run:
             yield self._hand_out(self._watermark_ns())
         if self._exported():
             yield self._hand_out(int(self._table.state["clock_ns"][0]) + 1)
+
+    def pause(self, paused: Paused) -> FlowBatch:
+        """Return the flows that have ended, and keep all that the next pass needs."""
+        batch = self._hand_out(self._watermark_ns())
+        used = int(self._table.state["fresh"][0])
+        chunks = int(self._table.snippets.state["fresh"][0])
+        parts = {"table.live": used, "table.flows": used, "snippets.chunks": chunks}
+        paused.arrays.update({name: array[: parts.get(name)].copy() for name, array in self._kept().items()})
+        paused.arrays["next_facts"] = np.array([self._next_facts])
+        return batch
+
+    def go_on(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take up what an earlier pass kept, as bytes."""
+        for name, array in self._kept().items():
+            kept = arrays[name].view(np.uint8).view(array.dtype)
+            if name == "table.slots":
+                self._table = self._table._replace(slots=kept.copy())
+            else:
+                array.reshape(-1)[: len(kept)] = kept
+        self._next_facts = int(arrays["next_facts"].view(np.int64)[0])
+
+    def _kept(self) -> dict[str, np.ndarray]:
+        """Return by name the arrays that are more than room to work in."""
+        table = {name: getattr(self._table, name) for name in ("slots", "live", "flows", "state", "hash_keys", "held")}
+        snippets = {name: getattr(self._table.snippets, name) for name in ("chunks", "state", "held")}
+        named = {"table": table, "snippets": snippets, "fragments": self._fragments._asdict()}
+        arrays = {f"{owner}.{name}": array for owner, owned in named.items() for name, array in owned.items()}
+        tunnels = {"tunnels": self._tunnels.counts} if self._tunnels else {}
+        return {**arrays, "skipped": self._skipped, **tunnels}
 
     def _exported(self) -> int:
         return int(self._table.state["exported"][0])

@@ -1,11 +1,23 @@
 """The command `ingest`."""
-# ruff: noqa: PLC0415 (help answers at once; a command's options are its parameters)
+# ruff: noqa: PLC0415, PLR0913, PLR0917 (help answers at once; a command's options are its parameters)
 
-from flows.options import ConfigFile, Json, Overrides, Sources, State, Verbose, print_results, settings_of
+from flows.options import (
+    ConfigFile,
+    Json,
+    KeepState,
+    Overrides,
+    Sources,
+    State,
+    Verbose,
+    keeping,
+    print_results,
+    settings_of,
+)
 
 
 def ingest(
     sources: Sources,
+    keep_state: KeepState = False,
     state: State = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -13,7 +25,7 @@ def ingest(
     verbose: Verbose = False,
 ) -> None:
     """Make a feature table of each source, and a labelled one where NAME.rules.csv lies beside it."""
-    settings = settings_of(state, config, overrides, verbose)
+    settings = settings_of(state, config, keeping(overrides, keep_state), verbose)
     from flows.session import recorded
     from pipeline.received import received
     from pipeline.sources import check, check_apart

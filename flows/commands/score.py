@@ -6,12 +6,25 @@ from typing import Annotated
 
 import typer
 
-from flows.options import SOURCE, ConfigFile, Json, Overrides, Rules, State, Verbose, print_report, settings_of
+from flows.options import (
+    SOURCE,
+    ConfigFile,
+    Json,
+    KeepState,
+    Overrides,
+    Rules,
+    State,
+    Verbose,
+    keeping,
+    print_report,
+    settings_of,
+)
 
 
 def score(
     source: Annotated[Path, typer.Argument(help=f"{SOURCE} Or a feature table.")],
     rules: Rules = None,
+    keep_state: KeepState = False,
     state: State = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -19,7 +32,7 @@ def score(
     verbose: Verbose = False,
 ) -> None:
     """Score traffic with the detector in use, and report what was found."""
-    settings = settings_of(state, config, overrides, verbose)
+    settings = settings_of(state, config, keeping(overrides, keep_state), verbose)
     from flows.session import recorded
     from pipeline.received import received
     from pipeline.registered import require_registry
