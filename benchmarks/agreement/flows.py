@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -85,7 +85,7 @@ class Flow:
         return totals[ours], totals[theirs]
 
 
-def meter(path: Path, tool: str, frames: Sequence[Frame]) -> list[Flow]:
+def meter(path: Path, tool: str, frames: Sequence[Frame], layer: str = "outer") -> list[Flow]:
     """Return our flows of a capture in order of their beginning, metered as the tool would.
 
     Raises:
@@ -95,13 +95,13 @@ def meter(path: Path, tool: str, frames: Sequence[Frame]) -> list[Flow]:
     for index, frame in enumerate(frames):
         if frame.key:
             waiting[frame.key].append(index)
-    rows = [row for one in ROUNDS[tool] for row in _rows(path, one)]
+    rows = [row for one in ROUNDS[tool] for row in _rows(path, one, layer)]
     rows.sort(key=lambda row: int(row["first_ns"]))
     return [_flow(row, frames, waiting) for row in rows]
 
 
-def _rows(path: Path, one: Round) -> Iterable[np.void]:
-    for batch in CaptureMeter(one.settings).meter([path]):
+def _rows(path: Path, one: Round, layer: str) -> Iterable[np.void]:
+    for batch in CaptureMeter(replace(one.settings, layer=layer)).meter([path]):
         yield from (row for row in batch.flows if int(row["protocol"]) in one.protocols)
 
 

@@ -15,7 +15,7 @@ import numpy as np
 
 from features.captures.capture import open_capture
 from features.captures.frames import Frames
-from features.captures.packet import PACKET, Fragments, SkipReason, decode_frames, new_fragments
+from features.captures.packet import PACKET, Fragments, SkipReason, Tunnels, decode_frames, new_fragments, new_tunnels
 
 TCP, UDP = 6, 17
 DATAGRAMS = 4096  # first fragments remembered
@@ -103,24 +103,25 @@ class Sighting:
     vlan: int | None
 
 
-def read_frames(path: Path) -> list[Frame]:
+def read_frames(path: Path, layer: str = "outer") -> list[Frame]:
     """Read a capture.
 
     Raises:
         CaptureError: It cannot be read.
     """
     fragments = new_fragments(DATAGRAMS, np.zeros(6, dtype=np.uint64))
+    tunnels = new_tunnels(1) if layer == "inner" else None
     with open_capture(path) as capture:
         return [
-            _frame(frames, frames.rows[place : place + 1], fragments)
+            _frame(frames, frames.rows[place : place + 1], fragments, tunnels)
             for frames in capture
             for place in range(len(frames.rows))
         ]
 
 
-def _frame(frames: Frames, row: np.ndarray, fragments: Fragments) -> Frame:
+def _frame(frames: Frames, row: np.ndarray, fragments: Fragments, tunnels: Tunnels | None) -> Frame:
     packets, skipped = np.zeros(1, dtype=PACKET), np.zeros(len(SkipReason), dtype=np.int64)
-    decode_frames(frames.block, row.copy(), packets, skipped, fragments)
+    decode_frames(frames.block, row.copy(), packets, skipped, fragments, tunnels)
     start, captured = int(row["start"][0]), int(row["captured"][0])
     data = frames.block[start : start + captured].tobytes()
     seen = Frame(

@@ -21,6 +21,9 @@ and bytes, and then by order. Bytes are compared in the other tool's measure: ca
 wire (nfstream), IP datagrams (Zeek); what a frame adds to its datagram is added to our sum of datagrams. nfstream's
 references tell neither ends nor protocol: there a flow of any protocol is found when one of ours has its packets and
 bytes. A reference that says of a capture what another one says of it is counted once.
+
+Our outer layer is compared, which is the default. What does not agree with it is compared with our inner one
+(`meter.layer = inner`) as well; all other tables are of the outer layer.
 """
 
 CAUSES_HEAD = """## Classes of disagreement in packets and bytes
@@ -73,6 +76,12 @@ def _summary(tallies: Mapping[str, Tally]) -> str:
         ["their flows in them", *(tally.flows["compared"] for tally in tallies.values())],
     ]
     rows += [[title, *(_counted(tally.agree[name], tally) for tally in tallies.values())] for name, title in SHARES]
+    rows.append(
+        [
+            "both agree, on one layer or the other",
+            *(_counted(tally.agree["both"] + tally.agree["inside"], tally) for tally in tallies.values()),
+        ]
+    )
     rows.append(["both agree, or differ by their rule or the layer", *map(_settled, tallies.values())])
     rows.append(["differ:", *("" for _ in tallies)])
     for verdict in Verdict:

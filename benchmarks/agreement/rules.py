@@ -41,7 +41,8 @@ class Cause(enum.Enum):
         Verdict.LAYER,
         (
             "nDPI and nfstream meter the packet inside (ndpiReader -t, decode_tunnels), Zeek the one outside and "
-            "the one inside (tunnel_parents); we meter the one outside."
+            "the one inside (tunnel_parents); we meter the one outside, or the one "
+            "inside where meter.layer says so."
         ),
     )
     LINK = (

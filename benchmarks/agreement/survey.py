@@ -22,7 +22,8 @@ class Tally:
     Attributes:
         captures: By what became of them: "compared", or why not.
         flows: Their flows in captures not compared, by the same words, and "compared".
-        agree: Flows of theirs by what agrees: "found", "packets", "bytes", "both".
+        agree: Flows of theirs by what agrees: "found", "packets", "bytes", "both"; of the rest "inside", with our
+            inner layer.
         causes: Flows of theirs that do not agree, by reason; a flow may have several.
         only_ours: Flows of ours that are none of theirs, by reason.
         fields: Comparisons by field, whether they agree, and the rule if not.
@@ -63,12 +64,23 @@ def _add(tally: Tally, folder: Path, listing: Listing, hints: tuple[Reference, .
     tally.captures[outcome or "compared"] += 1
     tally.flows[outcome or "compared"] += len(listing.flows)
     if not outcome:
-        _compare(tally, listing, frames, flows, hints)
+        left = _compare(tally, listing, frames, flows, hints)
+        if left:
+            tally.agree["inside"] += agree_inside(folder / listing.capture, replace(listing, flows=left), flows)
+
+
+def agree_inside(path: Path, listing: Listing, outer: Sequence[Flow]) -> int:
+    """Return how many flows of a listing agree in packets and bytes with ours of the inner layer alone."""
+    known = {(flow.key, flow.row.tobytes()) for flow in outer}
+    frames = read_frames(path, "inner")
+    flows = [flow for flow in meter(path, listing.tool, frames, "inner") if (flow.key, flow.row.tobytes()) not in known]
+    return sum(pair.agrees for pair in joined(listing, frames, flows)[0])
 
 
 def _compare(
     tally: Tally, listing: Listing, frames: Sequence[Frame], flows: Sequence[Flow], hints: tuple[Reference, ...]
-) -> None:
+) -> tuple[Reference, ...]:
+    """Compare the flows of one capture; returns those of theirs that do not agree."""
     pairs, rest = joined(listing, frames, flows)
     told: dict[Key, frozenset[Reason]] = {}
     for pair in pairs:
@@ -85,6 +97,7 @@ def _compare(
         for reason in explain_ours(flow, frames, told, RULES[listing.tool]):
             tally.only_ours[reason] += 1
             tally.examples.setdefault(("ours", reason), listing.capture.split("/")[-1])
+    return tuple(pair.theirs for pair in pairs if not pair.agrees)
 
 
 def _add_fields(tally: Tally, pair: Pair, frames: Sequence[Frame], listing: Listing) -> None:

@@ -88,6 +88,14 @@ FRAGMENT_FRAMES = [
 REOPENED = [tcp(SYN), tcp(RST, back=True), tcp(SYN), tcp(RST, back=True)]
 
 
+def test_inner_layer(tmp_path: Path) -> None:
+    """A flow that lies in GRE agrees on the inner layer, in the frame's bytes; one that lies nowhere does not."""
+    tally = compared(tmp_path, TUNNEL_FRAMES, ndpi_flow("UDP", (1000, 53), (1, 86, 0, 0)))
+    assert (tally.agree["both"], tally.agree["inside"]) == (0, 1)
+    tally = compared(tmp_path, TUNNEL_FRAMES, ndpi_flow("UDP", (1000, 53), (2, 172, 0, 0)))
+    assert (tally.agree["both"], tally.agree["inside"]) == (0, 0)
+
+
 @pytest.mark.parametrize(
     ("cause", "frames", "listing"),
     [
