@@ -162,4 +162,5 @@ def _identity(flows: npt.NDArray[np.void], capture: str, first_id: int) -> dict[
 
 def _course(flows: npt.NDArray[np.void]) -> dict[str, pa.Array]:
     told = histories(flows)
-    return {"conn_state": conn_states(flows, told), "history": told}
+    unlabelled = pa.nulls(len(flows), pa.string())
+    return {"conn_state": conn_states(flows, told), "history": told, "source_label": unlabelled}

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from features.errors import FlowtagError
-from flows.commands import config, demo, evaluate, ingest, label, score, tags, thresholds, train, ui, warmup
+from flows.commands import config, demo, evaluate, ingest, label, score, split, tags, thresholds, train, ui, warmup
 
 EXITS = (
     "Exit codes: 0 done, 1 a bug of flowtag, 2 wrong usage, 3 configuration, 4 input, 5 model, 6 service (try again), "
@@ -25,6 +25,7 @@ app = typer.Typer(
 app.command("demo", epilog=EXITS)(demo.demo)
 app.command("ingest", epilog=EXITS)(ingest.ingest)
 app.command("label", epilog=EXITS)(label.label)
+app.command("split", epilog=EXITS)(split.split)
 app.command("train", epilog=EXITS)(train.train)
 app.command("score", epilog=EXITS)(score.score)
 app.command("evaluate", epilog=EXITS)(evaluate.evaluate)

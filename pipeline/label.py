@@ -1,13 +1,16 @@
 """Stage: a feature table and truth about its flows to a labelled table, with a report beside it."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.errors import LabelError
+from features.labels.equal_rows import TagUnion
 from features.labels.labeller import SOURCE_LABEL, RuleLabeller, WordLabeller
 from features.labels.rules import Truth
 from features.labels.settings import LabelSettings
@@ -15,7 +18,7 @@ from features.labels.truth import read_truth
 from features.labels.vocabulary import Vocabulary, read_vocabulary
 from features.schema import arrow_schema, fingerprint, labelled_schema
 from features.table import columns_given, giving, open_table, write_table
-from pipeline.label_report import counts, rules_report, words_report
+from pipeline.label_report import counts, merged_report, rules_report, words_report
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once, write_atomically
 from pipeline.progress import counted, say
 from pipeline.settings import Settings
@@ -92,30 +95,51 @@ class _Stage:
 
     def build(self, artifact: Path) -> Built:
         """Write the labelled table."""
-        truth, vocabulary = self._truth, self._vocabulary
-        rules = RuleLabeller(truth.rules, vocabulary, self._settings.near_s) if truth else None
-        labeller = rules or WordLabeller(vocabulary)
+        labeller = self._labeller()
         report: dict[str, Any] = {}
 
         def notes() -> dict[str, str]:
             """Look at what was done, once all rows have passed and before the table is finished."""
-            if truth and rules:
-                self._judge_rules(truth, rules)
-                report.update(rules_report(truth, rules.account, self._settings.near_s))
-            else:
-                report.update(words_report(labeller.account))
-            self._judge_words(report["unmapped"])
+            report.update(self._report(labeller, united))
             return {REPORT_KEY: json.dumps(report, indent=1)}
 
         with open_table(self._table) as source:
-            if not truth:
+            if not self._truth:
                 _require_words(source, self._table)
+            united = self._united(source) if self._settings.merge_equal else None
             schema = giving(labelled_schema(), columns_given(source))
-            schema = schema.with_metadata({**schema.metadata, **vocabulary.metadata()})
-            batches = labeller.label(source.iter_batches(columns=arrow_schema().names))
-            written = write_table(counted(batches, f"labelling {self._table.stem}"), artifact, schema, notes)
+            schema = schema.with_metadata({**schema.metadata, **self._vocabulary.metadata()})
+            batches = labeller.label(_rows(source))
+            told = counted(united.apply(batches) if united else batches, f"labelling {self._table.stem}")
+            written = write_table(told, artifact, schema, notes)
         say(f"{self._table.stem}: {report['attack']:,} of {written.rows:,} flows carry tags, by {report['kind']}")
         return Built(written.rows, counts(report), written.columns_present)
+
+    def _labeller(self) -> RuleLabeller | WordLabeller:
+        if self._truth is None:
+            return WordLabeller(self._vocabulary)
+        return RuleLabeller(self._truth.rules, self._vocabulary, self._settings.near_s)
+
+    def _united(self, source: pq.ParquetFile) -> TagUnion:
+        """Look at all rows and their tags once, to know which equal ones differ."""
+        united = TagUnion(self._vocabulary)
+        united.learn(counted(self._labeller().label(_rows(source)), f"comparing the flows of {self._table.stem}"))
+        return united
+
+    def _report(self, labeller: RuleLabeller | WordLabeller, united: TagUnion | None) -> dict[str, Any]:
+        """Return the report on what was done.
+
+        Raises:
+            LabelError: What should have matched or had a meaning did not.
+        """
+        account = labeller.account
+        if self._truth and isinstance(labeller, RuleLabeller):
+            self._judge_rules(self._truth, labeller)
+            report = rules_report(self._truth, account, self._settings.near_s)
+        else:
+            report = words_report(account)
+        self._judge_words(report["unmapped"])
+        return merged_report(report, united) if united else report
 
     def _judge_rules(self, truth: Truth, labeller: RuleLabeller) -> None:
         """Refuse rules that match nothing, and verdicts of which none does; say it where it is allowed."""
@@ -146,6 +170,10 @@ class _Stage:
             ", ".join(f"{word!r} ({flows:,})" for word, flows in ordered[:NAMED]),
             "map them in a vocabulary of your own (docs/labels.md), or allow them with --allow-unmapped",
         )
+
+
+def _rows(source: pq.ParquetFile) -> Iterator[pa.RecordBatch]:
+    return source.iter_batches(columns=arrow_schema().names)
 
 
 def _require_words(source: pq.ParquetFile, table: Path) -> None:

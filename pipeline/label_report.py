@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from features.labels.equal_rows import TagUnion
 from features.labels.labeller import Account
 from features.labels.rules import Rule, Truth
 from pipeline.report_text import table
@@ -33,6 +34,18 @@ def words_report(account: Account) -> Plain:
     return {"kind": "source labels", **_totals(account), "words": words, "unmapped": dict(account.unmapped)}
 
 
+def merged_report(report: Plain, united: TagUnion) -> Plain:
+    """Return a report with the totals after rows of equal features got the union of their tags."""
+    attack = report["flows"] - united.benign
+    return {
+        **report,
+        "benign": united.benign,
+        "attack": attack,
+        "tags": dict(united.tags),
+        "equal": dict(united.counts),
+    }
+
+
 def counts(report: Plain) -> dict[str, int]:
     """Return the report's numbers as a stage's counts."""
     named = {f"rule.{one['name']}": one["flows"] for one in report.get("rules", ())}
@@ -44,6 +57,7 @@ def counts(report: Plain) -> dict[str, int]:
         "overlapping_rules": len(report.get("overlaps", ())),
         "unmapped": sum(report["unmapped"].values()),
         **{key: report[key] for key in ("benign", "attack")},
+        **{f"equal.{name}": number for name, number in report.get("equal", {}).items()},
     }
     return {**totals, **{f"tag.{tag}": flows for tag, flows in report["tags"].items()}, **named}
 
@@ -57,6 +71,7 @@ def report_text(report: Plain) -> str:
         lines += table(
             [("word", "flows"), *((one["name"], f"{one['flows']:,}") for one in report["words"])], words=(0,)
         )
+    lines += _listed("rows with equal features and different tags", report.get("equal", {}))
     lines += _listed("words without a meaning", report["unmapped"])
     lines += _listed("ignored", report.get("ignored", {}))
     return "\n".join(lines)

@@ -50,6 +50,7 @@ ARGUS = Adapter(
     name="argus",
     needs=(("StartTime",), ("Dur",), ("SrcAddr",), ("DstAddr",), ("TotPkts",)),
     given=(
+        Given("source_label", ("Label",)),
         Given("start", ("StartTime",)),
         Given("duration_s", ("Dur",)),
         Given("src_ip", ("SrcAddr",)),

@@ -89,6 +89,7 @@ CICFLOWMETER = Adapter(
         ("Flow IAT Mean",),
     ),
     given=(
+        Given("source_label", ("Label",)),
         Given("start", ("Timestamp",)),
         Given("duration_s", ("Flow Duration",), MICROSECOND),
         Given("src_ip", ("Src IP", "Source IP")),

@@ -11,6 +11,7 @@ NF_SETS = Adapter(
     name="nf_sets",
     needs=(("IPV4_SRC_ADDR",), ("PROTOCOL",), ("IN_PKTS",), ("OUT_PKTS",), ("FLOW_DURATION_MILLISECONDS",)),
     given=(
+        Given("source_label", ("Attack", "Label")),
         Given("start", ("FLOW_START_MILLISECONDS",), MILLISECOND),
         Given("end", ("FLOW_END_MILLISECONDS",), MILLISECOND),
         Given("duration_s", ("FLOW_DURATION_MILLISECONDS",), MILLISECOND),

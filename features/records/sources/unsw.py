@@ -41,6 +41,7 @@ UNSW_NB15 = Adapter(
     name="unsw_nb15",
     needs=(("dur",), ("proto",), ("spkts", "Spkts"), ("dpkts", "Dpkts"), ("tcprtt",), ("ct_state_ttl",)),
     given=(
+        Given("source_label", ("attack_cat", "Label", "label")),
         Given("start", ("Stime",)),
         Given("src_ip", ("srcip",)),
         Given("src_port", ("sport",)),

@@ -88,6 +88,7 @@ ZEEK_CONN = Adapter(
     name="zeek_conn",
     needs=(("ts",), ("id.orig_h",), ("id.resp_h",), ("proto",)),
     given=(
+        Given("source_label", ("detailed-label", "label", "tunnel_parents   label   detailed-label")),
         Given("start", ("ts",)),
         Given("duration_s", ("duration",)),
         Given("src_ip", ("id.orig_h",)),
