@@ -64,7 +64,7 @@ def tools(nfstream: str) -> list[Tool]:
     own = "python3.11 -m venv NFSTREAM && NFSTREAM/bin/pip install nfstream==6.6.0; --nfstream NFSTREAM/bin/python"
     apt = "apt-get install nfdump softflowd argus-server argus-client"
     return [
-        _ours("flowtag", "feature table: 169 features, context, first 16 packets; Parquet", "parquet"),
+        _ours("flowtag", "feature table with context, first 16 packets; Parquet", "parquet"),
         _ours("flowtag, flows only", "every sum and extreme, first 16 packets; nothing written", "flows"),
         Tool("nfpcapd", "NetFlow records, written", "nfpcapd", apt, nfpcapd),
         Tool("softflowd", "counters, NetFlow datagrams", "softflowd", apt, softflowd),
