@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from features.errors import FlowtagError
-from flows.commands import config, demo, evaluate, ingest, label, score, split, tags, thresholds, train, ui, warmup
+from flows.commands import (
+    config,
+    convert,
+    demo,
+    evaluate,
+    ingest,
+    label,
+    score,
+    split,
+    tags,
+    thresholds,
+    train,
+    ui,
+    warmup,
+)
 
 EXITS = (
     "Exit codes: 0 done, 1 a bug of flowtag, 2 wrong usage, 3 configuration, 4 input, 5 model, 6 service (try again), "
@@ -30,6 +44,7 @@ app.command("train", epilog=EXITS)(train.train)
 app.command("score", epilog=EXITS)(score.score)
 app.command("evaluate", epilog=EXITS)(evaluate.evaluate)
 app.command("thresholds", epilog=EXITS)(thresholds.thresholds)
+app.command("convert", epilog=EXITS)(convert.convert)
 app.command("config", epilog=EXITS)(config.show_config)
 app.command("tags", epilog=EXITS)(tags.tags)
 app.command("warmup", epilog=EXITS)(warmup.warmup)

@@ -6,6 +6,7 @@ from features.records.sources.aws import AWS_VPC
 from features.records.sources.cicflowmeter import CICFLOWMETER
 from features.records.sources.netflow_sets import NF_SETS
 from features.records.sources.nfdump import NFDUMP
+from features.records.sources.nfstream import NFSTREAM
 from features.records.sources.suricata import SURICATA_EVE
 from features.records.sources.unsw import UNSW_NB15
 from features.records.sources.zeek import ZEEK_CONN
@@ -14,6 +15,7 @@ ADAPTERS: tuple[Adapter, ...] = (
     ZEEK_CONN,
     SURICATA_EVE,
     CICFLOWMETER,
+    NFSTREAM,
     UNSW_NB15,
     NF_SETS,
     ARGUS,

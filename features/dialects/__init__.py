@@ -1,0 +1,1 @@
+"""Feature tables in the columns, names and units of other tools."""
