@@ -58,8 +58,8 @@ def _lines(found: Plain) -> Iterator[str]:
     contenders: Plain = found["contenders"]
     names = [NAMES.get(name, name) for name in contenders]
     first = next(iter(contenders.values()))
-    yield f"{found['table']}: {first['attack_flows']:,} attack flows and {first['benign_flows']:,} benign flows in "
-    yield f"{found['hours']:.2f} hours, scored with {found['detector']}; intervals are 95 %, by blocks of time"
+    yield f"{found['table']}: {first['attack_flows']:,} attack flows and {first['benign_flows']:,} benign flows"
+    yield f"{found['hours']:.2f} hours of traffic, scored with {found['detector']}; 95 % intervals, by blocks of time"
     yield ""
     yield from table([("at their own thresholds", *names), *_overall(list(contenders.values()))])
     yield ""
