@@ -55,7 +55,7 @@ def read_mapping(path: Path) -> Mapped:
     given = tuple(_given(str(target), entry, f"{path}, {target}") for target, entry in content["columns"].items())
     adapter = Adapter(
         name=str(content.get("name", path.stem)),
-        needs=tuple((column,) for entry in given for column in entry.columns),
+        needs=tuple(entry.columns for entry in given),
         given=given,
         nulls=tuple(str(text) for text in content.get("nulls", ("-", "NaN", "nan", "null"))),
     )
@@ -73,14 +73,19 @@ def _given(target: str, entry: str | dict[str, Any], where: str) -> Given:
     try:
         return Given(
             target,
-            (str(settings["column"]),),
+            _names(settings["column"]),
             UNITS.get(unit, 1.0),
-            (str(settings["minus"]),) if "minus" in settings else (),
+            _names(settings.get("minus", [])),
             unset=tuple(float(value) for value in settings.get("unset", ())),
             month_first=bool(settings.get("month_first", False)),
         )
     except ConfigError as error:
         raise ConfigError(error.what, where, error.expected, error.received) from error
+
+
+def _names(named: object) -> tuple[str, ...]:
+    """Return one column's name, or those of a list: the first that has a value counts."""
+    return tuple(map(str, named)) if isinstance(named, list) else (str(named),)
 
 
 def _check_keys(found: Mapping[str, object], known: Iterable[str], where: str) -> None:

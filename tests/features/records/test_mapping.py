@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from features.errors import ConfigError, RecordError
+from features.records.mapping import read_mapping
 from features.records.settings import RecordSettings
 
 Rows = list[dict[str, Any]]
@@ -69,3 +70,13 @@ def test_a_wrong_mapping_names_what_is_wrong(
     """Unknown targets, units and keys are errors that name the nearest."""
     with pytest.raises(ConfigError, match=useful):
         rows_of(TEXT, mapped(record_file, mapping))
+
+
+def test_one_of_several_columns(tmp_path: Path) -> None:
+    """A target may have a column for each dialect; a file needs one of them."""
+    mapping = tmp_path / "mapping.yaml"
+    mapping.write_text("columns: {protocol: proto, fwd_packets: {column: [sent, tx]}}")
+    adapter = read_mapping(mapping).adapter
+    assert [given.columns for given in adapter.given] == [("proto",), ("sent", "tx")]
+    assert adapter.fits(frozenset(["proto", "tx"]))
+    assert not adapter.fits(frozenset(["proto"]))
