@@ -47,6 +47,6 @@ def label(
         labelled = label_stage(table, truth, settings)
     report = json.loads(report_path(labelled.path).read_text("utf-8"))
     if as_json:
-        show(json.dumps({**labelled.to_dict(), "report": report}, indent=1))
+        show(json.dumps([{**labelled.to_dict(), "report": report}], indent=1))
     else:
         show(f"{report_text(report)}\n\n{labelled.path}: {labelled.rows:,} rows")
