@@ -26,6 +26,8 @@ _LEAST_BLUR = 0.1
 _SWEEPS = 4
 # A blurred score is never quite 0: without half an alarm allowed no cut would keep a budget of none.
 _LEAST_ALLOWED = 0.5
+# Coordinate descent may end badly by chance: what is best under a stricter budget keeps the full one too.
+_SHARES_OF_BUDGET = (1.0, 0.5, 0.25, 0.125)
 NEVER_FIRES = float(np.nextafter(1.0, 2.0))
 
 
@@ -102,10 +104,13 @@ def choose_thresholds(
     """
     settings = settings or ThresholdSettings()
     _require_usable(tags, scores)
-    tuner = _Tuner(tags.astype(np.bool_), _logits(scores), settings)
-    values = tuple(float(value) for value in _as_scores(tuner.chosen()))
-    silent = silent_rate(tags, scores, values)
-    if silent is None or silent == 1.0:
+    truth, logits = tags.astype(np.bool_), _logits(scores)
+    tuners = [_Tuner(truth, logits, settings, settings.false_alarm_budget * share) for share in _SHARES_OF_BUDGET]
+    sets = [tuple(float(value) for value in _as_scores(tuner.chosen())) for tuner in tuners]
+    silences = [silent_rate(tags, scores, values) for values in sets]
+    silent = min(rate for rate in silences if rate is not None)  # there are attack flows
+    values = sets[silences.index(silent)]
+    if silent == 1.0:
         raise Uncalibrated(
             "no threshold detects anything within the budget of false alarms",
             "choose_thresholds",
@@ -113,19 +118,21 @@ def choose_thresholds(
             "some benign flows score as high as every attack flow",
             "train longer, look at the labels of the highest-scoring benign flows, or raise the budget",
         )
-    sources: tuple[Source, ...] = tuple("tuned" if own else "pooled" for own in tuner.own_threshold)
+    sources: tuple[Source, ...] = tuple("tuned" if own else "pooled" for own in tuners[0].own_threshold)
     return Thresholds(values, sources, false_alarm_rate(tags, scores, values) or 0.0, silent)
 
 
 class _Tuner:
     """Coordinate descent over per-tag cuts in logits, starting from one shared cut that keeps the budget."""
 
-    def __init__(self, truth: Mask, logits: npt.NDArray[np.float64], settings: ThresholdSettings) -> None:
+    def __init__(
+        self, truth: Mask, logits: npt.NDArray[np.float64], settings: ThresholdSettings, false_alarm_budget: float
+    ) -> None:
         self.truth = truth
         self.logits = logits
         self.settings = settings
         self.benign: Mask = ~np.asarray(truth.any(axis=1))
-        self.budget = settings.false_alarm_budget * int(self.benign.sum())
+        self.budget = false_alarm_budget * int(self.benign.sum())
         self.own_threshold = truth.sum(axis=0) >= settings.least_positives
         self.curve = _Curve(self._blur())
 

@@ -1,5 +1,7 @@
 """Thresholds: the budget holds, silence is not bought with wrong tags, and what cannot be chosen is refused."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -158,3 +160,14 @@ def test_values_out_of_range_are_refused_by_name(field: str, value: float) -> No
     """A value out of range is a configuration error that names it."""
     with pytest.raises(ConfigError, match=rf"thresholds\.{field}"):
         ThresholdSettings(**{field: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(("seed", "apart"), [(38, 3.0), (15, 7.0), (7, 7.0)])
+def test_a_larger_budget_is_not_more_silent(seed: int, apart: float) -> None:
+    """Twice the budget leaves no more than 2 % of attack flows more silent: what a stricter one found keeps it too."""
+    tags, scores = flows(400, apart, seed)
+    silent = [
+        choose_thresholds(tags, scores, ThresholdSettings(budget)).silent_rate
+        for budget in np.geomspace(0.001, 0.064, 7)
+    ]
+    assert max(later - earlier for earlier, later in itertools.pairwise(silent)) <= 0.02
