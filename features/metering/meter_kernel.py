@@ -162,7 +162,15 @@ def _tag(packet: Record, keys: np.ndarray) -> np.uint32:
     total += keys[6] * (high_high & low) + keys[7] * (high_high >> shift)
     total += keys[8] * (high_low & low) + keys[9] * (high_low >> shift)
     total += keys[10] * np.uint64(packet.vlan)
-    return np.uint32(total >> shift)
+    return _spread(total >> shift)
+
+
+@njit(nogil=True)
+def _spread(value: np.uint64) -> np.uint32:
+    """Return 32 bits one to one (MurmurHash3's finaliser): keys in a row must not fill slots in a row."""
+    value = (value ^ value >> np.uint64(16)) * np.uint64(0x85EBCA6B) & np.uint64(0xFFFFFFFF)
+    value = (value ^ value >> np.uint64(13)) * np.uint64(0xC2B2AE35) & np.uint64(0xFFFFFFFF)
+    return np.uint32(value ^ value >> np.uint64(16))
 
 
 @njit(nogil=True)

@@ -564,7 +564,7 @@ def test_a_flow_of_two_billion_packets_is_cut() -> None:
     """The packet that fills a flow's counters is still its own; the next one begins a new flow."""
     same = np.zeros(3, dtype=np.uint64)
     packets = datagrams(same, same, same, same)
-    table = new_table(8, 8, np.arange(11, dtype=np.uint64))
+    table = new_table(8, 8, np.arange(12, dtype=np.uint64))
     meter_packets(table, SHORT.limits(), packets[:1], 0, table.snippets.held)
     table.flows["packets"][0, 0] = MOST_PACKETS - 1
     assert meter_packets(table, SHORT.limits(), packets, 1, table.snippets.held) == 3
@@ -583,13 +583,20 @@ def flooded(keys: np.ndarray, packets: np.ndarray) -> np.ndarray:
     return (used - (table.slots[used] >> np.uint64(32)).astype(np.int64)) & (len(table.slots) - 1)
 
 
+def spread(values: np.ndarray) -> np.ndarray:
+    """Return MurmurHash3's fmix32 of 32-bit values."""
+    for down, factor in ((16, 0x85EBCA6B), (13, 0xC2B2AE35)):
+        values = (values ^ values >> np.uint64(down)) * np.uint64(factor) & np.uint64(0xFFFFFFFF)
+    return np.asarray(values ^ values >> np.uint64(16))
+
+
 def test_nobody_can_aim_for_collisions() -> None:
     """Flows made to collide under one run's hash keys are spread like any others under the next run's."""
-    known, fresh = (np.frombuffer(np.random.default_rng(seed).bytes(88), np.uint64) for seed in (1, 2))
+    known, fresh = (np.frombuffer(np.random.default_rng(seed).bytes(96), np.uint64) for seed in (1, 2))
     address = np.arange(1 << 22, dtype=np.uint64)
-    constant = sum(int(known[at]) * times for at, times in ((10, 1), (1, 17), (5, 0xFFFF), (9, 0xFFFF))) % 2**64
-    low_bits = (address * known[8] + np.uint64(constant)) >> np.uint64(32) & np.uint64(0xFFF)
-    colliding = address[low_bits == 0]
+    constant = sum(int(known[at]) * times for at, times in ((11, 1), (1, 17), (5, 0xFFFF), (9, 0xFFFF))) % 2**64
+    tags = spread((address * known[8] + np.uint64(constant)) >> np.uint64(32))
+    colliding = address[tags & np.uint64(0xFFF) == 0]
     zeros = np.zeros(len(colliding), dtype=np.uint64)
     packets = datagrams(zeros, colliding, zeros, zeros)
     assert flooded(known, packets).mean() > 100
@@ -602,7 +609,7 @@ def test_orderly_keys_are_spread(varied: str) -> None:
     count = 30_000
     ends = {name: np.full(count, 7, dtype=np.uint64) for name in ("src", "dst", "src_port", "dst_port")}
     ends[varied] = np.arange(count, dtype=np.uint64)
-    keys = np.frombuffer(np.random.default_rng().bytes(88), np.uint64)
+    keys = np.frombuffer(np.random.default_rng().bytes(96), np.uint64)
     assert flooded(keys, datagrams(**ends)).mean() < 2
 
 
@@ -622,7 +629,7 @@ def test_counts_add_up(tmp_path: Path) -> None:
     counts = metered([path]).counts
     named = {name: count for name, count in counts.items() if count and "." in name}
     assert named == {
-        "skipped.not_ip": 1,
+        "skipped.arp": 1,
         "skipped.fragment": 1,
         "skipped.torn_record": 1,
         "ended.capture_end": 1,
@@ -634,7 +641,7 @@ def test_counts_add_up(tmp_path: Path) -> None:
 def test_no_ip_packets(tmp_path: Path) -> None:
     """A capture without IP gives no batch, and counts that say why."""
     result = flows_of(tmp_path, [(0, ARP())])
-    assert (result.batches, result.counts["skipped.not_ip"], result.counts["flows"]) == ([], 1, 0)
+    assert (result.batches, result.counts["skipped.arp"], result.counts["flows"]) == ([], 1, 0)
 
 
 def test_every_file_is_looked_at_first(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def write(path: Path, packets: Sequence[Timed], snap: int = 65_535) -> Path:
 
 def sides(path: Path, block_bytes: int = 1 << 19, chunks: int = 1000) -> tuple[list[tuple[bytes, bytes]], int]:
     """Return the snippets of a capture's flows in the order of their ports, and the sides without room."""
-    table = new_table(64, 64, np.zeros(11, dtype=np.uint64))._replace(snippets=new_snippets(64, chunks))
+    table = new_table(64, 64, np.zeros(12, dtype=np.uint64))._replace(snippets=new_snippets(64, chunks))
     fragments = new_fragments(64, np.zeros(6, dtype=np.uint64))
     packets, skipped = np.zeros(8192, dtype=PACKET), np.zeros(len(SkipReason), dtype=np.int64)
     with open_capture(path, block_bytes) as capture:
