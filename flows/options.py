@@ -19,19 +19,25 @@ Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Let Prefect, MLflow and TensorFlow talk.")]
 Captures = Annotated[Path, typer.Option("--captures", metavar="DIR", help="Folder of the three demo captures.")]
 SOURCE = "A capture or flow records, told by content; a folder or quoted pattern of them, taken as one; - for a pipe."
-Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE...", help=SOURCE)]
-TrainOn = Annotated[list[Path], typer.Option("--train", help="Traffic with rules beside it, or labelled table.")]
-ValidOn = Annotated[list[Path], typer.Option("--valid", help="Another one, to choose thresholds on.")]
+Sources = Annotated[list[Path], typer.Argument(metavar="SOURCE", help=SOURCE)]
+TrainOn = Annotated[
+    list[Path], typer.Option("--train", metavar="SOURCE", help="Traffic with rules beside it, or labelled table.")
+]
+ValidOn = Annotated[list[Path], typer.Option("--valid", metavar="SOURCE", help="Another one, to choose thresholds on.")]
 KeepState = Annotated[
     bool, typer.Option("--keep-state", help="Captures: read what has come since the last run; open flows wait.")
 ]
 ViewName = Annotated[
     str | None,
     typer.Option(
-        "--view", help="Columns to learn from: packets, biflow, counters, netflow, own, or auto: all the tables give."
+        "--view",
+        metavar="NAME",
+        help="Columns to learn from: packets, biflow, counters, netflow, own, or auto: all the tables give.",
     ),
 ]
-Rules = Annotated[Path | None, typer.Option("--rules", help="Truth to compare with [NAME.rules.csv beside it].")]
+Rules = Annotated[
+    Path | None, typer.Option("--rules", metavar="FILE", help="Truth to compare with [NAME.rules.csv beside it].")
+]
 
 
 def settings_of(state: Path | None, config: Path | None, overrides: list[str] | None, verbose: bool) -> "Settings":

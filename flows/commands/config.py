@@ -10,7 +10,7 @@ from flows.options import ConfigFile, Json, Overrides, State, show, with_state
 def show_config(
     state: State = None, config: ConfigFile = None, overrides: Overrides = None, as_json: Json = False
 ) -> None:
-    """Print every setting, its value, and where the value came from."""
+    """Print every setting, its value and its source."""
     from pipeline.config import load
     from pipeline.report_text import table
 

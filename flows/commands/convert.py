@@ -10,7 +10,9 @@ from flows.options import ConfigFile, Json, Overrides, State, Verbose, print_res
 
 
 def convert(
-    source: Annotated[Path, typer.Argument(help="A feature table, or traffic that is ingested first.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="A feature table, or traffic that is ingested first.")
+    ],
     target: Annotated[Path, typer.Argument(metavar="OUT", help="The file to write.")],
     dialect: Annotated[str, typer.Option("--to", metavar="DIALECT", help="cicflowmeter, nfstream, zeek or zeek-json.")],
     state: State = None,

@@ -18,7 +18,10 @@ def demo(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train on one capture, choose thresholds on a second, score a third and compare with the truth."""
+    """Train, choose thresholds and score on three real captures.
+
+    Trains on the first, chooses thresholds on the second, scores the third and compares with the truth.
+    """
     settings = settings_of(state, config, overrides, verbose)
     from flows.session import recorded
     from pipeline.sources import demo_captures

@@ -10,14 +10,19 @@ from flows.options import ConfigFile, Json, Overrides, State, Verbose, settings_
 
 
 def evaluate(
-    source: Annotated[Path, typer.Argument(help="Traffic with rules beside it, or a labelled table.")],
+    source: Annotated[
+        Path, typer.Argument(metavar="SOURCE", help="Traffic with rules beside it, or a labelled table.")
+    ],
     state: State = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Say how good the detector in use is where the truth is known: rates, tags, budgets, with intervals."""
+    """Say how good the detector is where the truth is known.
+
+    Rates, tags and budgets, with their intervals, of the detector in use.
+    """
     settings = settings_of(state, config, overrides, verbose)
     from flows.session import recorded
     from pipeline.examine import EXAMINED, TEXT

@@ -24,7 +24,10 @@ def ingest(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Make a feature table of each source, and a labelled one where NAME.rules.csv lies beside it."""
+    """Make a feature table of each source.
+
+    Where NAME.rules.csv lies beside a source, a labelled table is made too.
+    """
     settings = settings_of(state, config, keeping(overrides, keep_state), verbose)
     from flows.session import recorded
     from pipeline.received import received

@@ -10,12 +10,17 @@ from flows.options import ConfigFile, Json, Overrides, State, Verbose, settings_
 
 
 def label(
-    table: Annotated[Path, typer.Argument(help="A feature table.")],
+    table: Annotated[Path, typer.Argument(metavar="TABLE", help="A feature table.")],
     truth: Annotated[
         Path | None,
-        typer.Argument(help="Rules (CSV, YAML), Suricata EVE or Zeek notice.log, weird.log [the source's own labels]."),
+        typer.Argument(
+            metavar="TRUTH",
+            help="Rules (CSV, YAML), Suricata EVE or Zeek notice.log, weird.log [the source's own labels].",
+        ),
     ] = None,
-    time_zone: Annotated[str, typer.Option(help="Zone of times that name none, such as America/Halifax.")] = "",
+    time_zone: Annotated[
+        str, typer.Option(metavar="ZONE", help="Zone of times that name none, such as America/Halifax.")
+    ] = "",
     clock_offset_s: Annotated[float | None, typer.Option(help="Seconds to add to the truth's times.")] = None,
     allow_unmatched: Annotated[bool, typer.Option("--allow-unmatched", help="Let rules match no flow.")] = False,
     allow_unmapped: Annotated[bool, typer.Option("--allow-unmapped", help="Let words without a meaning be.")] = False,
@@ -26,7 +31,10 @@ def label(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Add the tags of rules, of another tool's verdicts or of the source's own labels to a feature table."""
+    """Add tags to a feature table.
+
+    They come from rules, from another tool's verdicts or from the source's own labels.
+    """
     chosen = {
         "time_zone": time_zone or None,
         "clock_offset_s": clock_offset_s,

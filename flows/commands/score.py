@@ -22,7 +22,7 @@ from flows.options import (
 
 
 def score(
-    source: Annotated[Path, typer.Argument(help=f"{SOURCE} Or a feature table.")],
+    source: Annotated[Path, typer.Argument(metavar="SOURCE", help=f"{SOURCE} Or a feature table.")],
     rules: Rules = None,
     keep_state: KeepState = False,
     state: State = None,
@@ -31,7 +31,10 @@ def score(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Score traffic with the detector in use, and report what was found."""
+    """Score traffic with the detector in use.
+
+    Reports what was found, and how good it was where rules tell the truth.
+    """
     settings = settings_of(state, config, keeping(overrides, keep_state), verbose)
     from flows.session import recorded
     from pipeline.received import received

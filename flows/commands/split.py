@@ -11,7 +11,7 @@ from flows.options import ConfigFile, Json, Overrides, State, Verbose, settings_
 
 
 def split(
-    tables: Annotated[list[Path], typer.Argument(metavar="TABLE...", help="Labelled tables.")],
+    tables: Annotated[list[Path], typer.Argument(metavar="TABLE", help="Labelled tables.")],
     by: Annotated[str, typer.Option(help="What stays together: capture, time, host, or row.")] = "capture",
     shares: Annotated[str, typer.Option(help="Per cent of train, valid and test.")] = "60,20,20",
     gap_s: Annotated[float, typer.Option(help="By time: seconds left out behind a cut.")] = 60.0,
@@ -22,7 +22,10 @@ def split(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Split labelled tables into train, valid and test, and report what leaks from one into another."""
+    """Split labelled tables into train, valid and test.
+
+    Reports what leaks from one into another.
+    """
     settings = settings_of(state, config, overrides, verbose)
     from flows.session import watched
     from pipeline.split import SplitChoice, parsed_shares, report_of, report_text

@@ -8,7 +8,10 @@ from flows.options import ConfigFile, Json, Overrides, show
 
 
 def tags(config: ConfigFile = None, overrides: Overrides = None, as_json: Json = False) -> None:
-    """Print the tags there are, those of a vocabulary of your own (labels.vocabulary) among them."""
+    """Print the tags there are.
+
+    Those of a vocabulary of your own (labels.vocabulary) are among them.
+    """
     from features.labels.vocabulary import read_vocabulary
     from pipeline.config import load
     from pipeline.report_text import table

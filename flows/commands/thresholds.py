@@ -24,7 +24,10 @@ def thresholds(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Choose other thresholds without training again, as a new version; exit 5 if the verdict refuses it."""
+    """Choose other thresholds without training again.
+
+    The result is a new version in the registry; exit 5 if the verdict refuses it.
+    """
     settings = settings_of(state, config, overrides, verbose)
     from flows.session import watched
     from pipeline.registered import Budget, require_registry

@@ -20,7 +20,10 @@ def train(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Train a detector, register it, and put it in use if it is fit for it; exit 5 if it is not."""
+    """Train a detector and put it in use if it is fit.
+
+    It is registered all the same; exit 5 if it is not fit.
+    """
     chosen = [*(overrides or ()), *([f"detector.view={view}"] if view else ())]
     settings = settings_of(state, config, chosen, verbose)
     from flows.session import recorded

@@ -14,7 +14,10 @@ def ui(
     config: ConfigFile = None,
     overrides: Overrides = None,
 ) -> None:
-    """Open the pages of Prefect (runs, tasks, reports) or MLflow (trainings, detectors) until Ctrl-C."""
+    """Open the pages of Prefect or MLflow.
+
+    Runs, tasks and reports, or trainings and detectors, until Ctrl-C.
+    """
     settings = settings_of(state, config, overrides, verbose=True)
     from flows.pages import serve
 

@@ -5,7 +5,10 @@ from flows.options import ConfigFile, Overrides, State, settings_of, show
 
 
 def warmup(state: State = None, config: ConfigFile = None, overrides: Overrides = None) -> None:
-    """Compile the kernels ahead, so that the first capture does not wait for it."""
+    """Compile the kernels ahead.
+
+    Then the first capture does not wait for it.
+    """
     settings_of(state, config, overrides, verbose=False)
     from pipeline.warmup import compile_kernels
 
