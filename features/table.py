@@ -129,7 +129,8 @@ def is_feature_table(path: Path) -> bool:
     if not path.is_file():
         return False
     try:
-        return FINGERPRINT in (pq.read_schema(path).metadata or {})
+        with path.open("rb") as file:
+            return FINGERPRINT in (pq.read_schema(file).metadata or {})
     except (pa.ArrowInvalid, OSError):
         return False
 

@@ -67,8 +67,8 @@ class _Lines(logging.Handler):
 def shown() -> Iterator[None]:
     """Show what the stages say until the block ends."""
     console = Console(stderr=True)
-    columns = (TextColumn("      [progress.description]{task.description}"), BarColumn(), TimeElapsedColumn())
-    bars = Progress(*columns, console=console, transient=True)
+    work = TextColumn("      {task.description}", style="progress.description", markup=False)
+    bars = Progress(work, BarColumn(), TimeElapsedColumn(), console=console, transient=True)
     watched = console.is_terminal
     steps = _Bar(bars) if watched else _Lines(console)
     with bars if watched else nullcontext(), _listening(SENTENCES, _Sentences(console)), _listening(PROGRESS, steps):

@@ -41,8 +41,16 @@ def check(source: Path, settings: Settings) -> None:
     """Open what was named, so that a wrong path ends here.
 
     Raises:
-        InputError: It is missing or nothing that is known, a set of several kinds, or a table of another schema.
+        InputError: It is missing or nothing that is known, a set of several kinds, a table of another schema, or
+            called by bytes that no job could be told.
     """
+    if not _is_text(source):
+        raise InputError(
+            "a path that is no UTF-8",
+            ascii(str(source)),
+            "a name of UTF-8 letters",
+            next_step="rename it, or pipe it: flowtag ingest - < FILE",
+        )
     if is_feature_table(source):
         open_table(source).close()
     else:
@@ -99,6 +107,14 @@ def rules_beside(source: Path) -> Path | None:
     """Return NAME.rules.csv next to traffic NAME.pcap*, NAME.log* and so on, or None where there is none."""
     rules = source.absolute().with_name(table_name(source) + RULES_SUFFIX)
     return rules if rules.is_file() else None
+
+
+def _is_text(path: Path) -> bool:
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _named(folder: Path, name: str) -> Path:

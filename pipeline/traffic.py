@@ -61,13 +61,20 @@ def record_settings(settings: Settings) -> RecordSettings:
 
 
 def table_name(path: Path) -> str:
-    """Return what a source's tables are called: demo-train for captures/demo-train.pcap.zst, conn for conn.*.log.gz."""
+    """Return what a source's tables are called: demo-train for captures/demo-train.pcap.zst, conn for conn.*.log.gz.
+
+    What cannot be printed (line ends, a terminal's control sequences, bytes that are no UTF-8) becomes an underscore.
+    """
     wildcard = WILDCARDS.search(path.name)
-    if wildcard:
-        return path.name[: wildcard.start()].rstrip("._-") or table_name(path.parent)
-    name = path.name or path.absolute().name
+    if wildcard and not path.exists():
+        return _printable(path.name[: wildcard.start()].rstrip("._-")) or table_name(path.parent)
+    name = _printable(path.name or path.absolute().name)
     named = TABLE_NAME.fullmatch(name)
     return named["stem"] if named else name or "traffic"
+
+
+def _printable(name: str) -> str:
+    return "".join(letter if letter.isprintable() else "_" for letter in name)
 
 
 def _files_of(path: Path) -> list[Path]:

@@ -35,8 +35,10 @@ def test_a_bar_on_a_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: py
         advance(Step("training", 3, 40, "epochs"))
         say("a sentence")
         advance(Step("training", 40, 40, "epochs"))
+        advance(Step("metering a[/b].pcap", 1, None, "flows"))
     written = capsys.readouterr().err
     assert "training: 3 of 40 epochs" in written
+    assert "metering a[/b].pcap: 1 flows" in written
     assert "a sentence" in written
 
 

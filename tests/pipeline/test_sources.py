@@ -1,5 +1,6 @@
 """What users name, looked at before anything is started."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -68,3 +69,11 @@ def test_checks_refuse_what_is_wrong(world: World, tmp_path: Path, settings: Set
     shutil.copy(world.captures / "demo-score.pcap", tmp_path)
     with pytest.raises(LabelError, match=r"demo-score\.rules\.csv beside it"):
         check_labelled(tmp_path / "demo-score.pcap", settings)
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path, settings: Settings) -> None:
+    """A file called by bytes that are no UTF-8 ends in one clear error, before a job is told of it."""
+    path = tmp_path / os.fsdecode(b"caf\xe9.pcap")
+    path.write_bytes(b"")
+    with pytest.raises(InputError, match="UTF-8"):
+        check(path, settings)

@@ -91,6 +91,7 @@ def test_a_missing_file(tmp_path: Path, settings: Settings) -> None:
         ("table.parquet", "table"),
         ("conn.*.log.gz", "conn"),
         ("*.pcap", "somewhere"),
+        ("two\nlines\x1b.pcap", "two_lines_"),
     ],
 )
 def test_names(name: str, table: str) -> None:
