@@ -17,6 +17,7 @@ from flows.tasks import (
     train_detector,
     write_report,
 )
+from pipeline.ingest_many import Ingested, side_by_side
 from pipeline.manifest import StageResult, known
 from pipeline.registered import Registered
 from pipeline.report import Findings
@@ -28,7 +29,8 @@ from pipeline.train import Tables
 @flow(name="ingest", flow_run_name="ingest {sources[0].name}")
 def ingest(sources: list[Path], settings: Settings) -> list[StageResult]:
     """Make a feature table of each source, and a labelled one where rules lie beside it."""
-    made = [table for source in sources for table in _tables(source, settings)]
+    with side_by_side(sources, settings) as ahead:
+        made = [table for source in sources for table in _tables(source, settings, ahead)]
     show_counts(made)
     return made
 
@@ -36,7 +38,8 @@ def ingest(sources: list[Path], settings: Settings) -> list[StageResult]:
 @flow(name="train", flow_run_name="train on {train_on[0].name}")
 def train(train_on: list[Path], valid_on: list[Path], settings: Settings) -> Registered:
     """Train on some sources, choose thresholds on others, register the detector and let the verdict decide."""
-    learned, judged = ([_tables(one, settings)[-1] for one in sources] for sources in (train_on, valid_on))
+    with side_by_side([*train_on, *valid_on], settings) as ahead:
+        learned, judged = ([_tables(one, settings, ahead)[-1] for one in part] for part in (train_on, valid_on))
     tables = Tables([one.path for one in learned], [one.path for one in judged])
     trained = train_detector(tables, settings)
     show_counts([*learned, *judged, trained])
@@ -70,10 +73,10 @@ def demo(captures: DemoCaptures, settings: Settings) -> StageResult:
     return score(captures.score, rules_beside(captures.score), settings)
 
 
-def _tables(source: Path, settings: Settings) -> list[StageResult]:
+def _tables(source: Path, settings: Settings, ahead: Ingested | None = None) -> list[StageResult]:
     """Return what a source becomes: a table stays; traffic is ingested, and labelled where rules lie beside it."""
     if is_feature_table(source):
         return [known(source)]
-    table = ingest_traffic(source, settings)
+    table = ingest_traffic(source, settings, ahead)
     rules = rules_beside(source)
     return [table, label_table(table.path, rules, settings)] if rules else [table]

@@ -16,6 +16,8 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from features.errors import ServiceError
+from pipeline.ingest import ingest
+from pipeline.ingest_many import Ingested
 from pipeline.manifest import StageResult
 from pipeline.registered import Champion, Registered
 from pipeline.report import Findings
@@ -31,11 +33,9 @@ def may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
 
 
 @task(task_run_name="ingest {source.name}", cache_policy=NO_CACHE)
-def ingest_traffic(source: Path, settings: Settings) -> StageResult:
-    """Meter a capture or read flow records; a folder or a pattern is taken as one."""
-    from pipeline.ingest import ingest
-
-    return ingest(source, settings)
+def ingest_traffic(source: Path, settings: Settings, ahead: Ingested | None = None) -> StageResult:
+    """Meter a capture or read flow records, as one of several where it is; a folder or a pattern is taken as one."""
+    return ahead(source) if ahead else ingest(source, settings)
 
 
 @task(task_run_name="label {table.stem}", cache_policy=NO_CACHE)

@@ -19,7 +19,7 @@ from pipeline.manifest import Built, Plan, StageResult, digest, run_once, write_
 from pipeline.progress import counted, say
 from pipeline.settings import Settings
 from pipeline.traffic import NAMED, Traffic, look_at, record_settings
-from pipeline.warmup import is_warm
+from pipeline.warmup import say_if_cold
 
 VERSION = 3
 REJECTS_SUFFIX = ".rejects.csv"
@@ -84,8 +84,7 @@ def _extracted(traffic: Traffic, settings: Settings, artifact: Path) -> Built:
 
 
 def _of_captures(traffic: Traffic, settings: Settings, artifact: Path) -> tuple[Written, dict[str, int]]:
-    if not is_warm():
-        say("compiling the meter, once after installation: a minute or so (flowtag warmup does it ahead)")
+    say_if_cold()
     extraction = extract(traffic.files, _meter(settings))
     written = write_table(counted(extraction, f"metering {traffic.name}"), artifact, arrow_schema())
     say(f"{traffic.name}: {extraction.counts['packets_read']:,} packets became {written.rows:,} flows")

@@ -78,6 +78,14 @@ class MeterSection(Section):
         return self
 
 
+class IngestSection(Section):
+    """How several sources are ingested."""
+
+    processes: NonNegativeInt = setting(
+        0, "sources ingested at once, each in a process; 0: as many as pay, with the cores and memory there are"
+    )
+
+
 class RecordsSection(Section):
     """How flow records of other tools are read (becomes features.records.settings.RecordSettings)."""
 
@@ -206,6 +214,7 @@ class Settings(Section):
 
     state: StateSection = StateSection()
     meter: MeterSection = MeterSection()
+    ingest: IngestSection = IngestSection()
     records: RecordsSection = RecordsSection()
     detector: DetectorSection = DetectorSection()
     labels: LabelsSection = LabelsSection()

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 from features.extract import extract
 from features.metering import meter_kernel
 from features.metering.meter import MeterSettings
+from pipeline.progress import say
 
 FROM, TO = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
 SYN, RESET = 0x02, 0x14
@@ -19,6 +20,14 @@ def is_warm() -> bool:
     source = Path(meter_kernel.__file__)
     indices = Path(str(meter_kernel.meter_packets.stats.cache_path)).glob(f"{source.stem}.meter_packets-*.nbi")
     return any(index.stat().st_mtime >= source.stat().st_mtime for index in indices)
+
+
+def say_if_cold() -> bool:
+    """Say, where it is so, that the kernels will have to be compiled, and return whether it is."""
+    if is_warm():
+        return False
+    say("compiling the meter, once after installation: a minute or so (flowtag warmup does it ahead)")
+    return True
 
 
 def compile_kernels() -> int:
