@@ -106,3 +106,7 @@ class ServiceError(FlowtagError):
 
     exit_code = 6
     retryable = True
+
+
+class StorageError(ServiceError):
+    """A disk or folder cannot be written: it is full, read-only, damaged or somebody else's."""

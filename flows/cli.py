@@ -24,8 +24,8 @@ from flows.commands import (
 )
 
 EXITS = (
-    "Exit codes: 0 done, 1 a bug of flowtag, 2 wrong usage, 3 configuration, 4 input, 5 model, 6 service (try again), "
-    "130 interrupted (start again to go on)."
+    "Exit codes: 0 done, 1 a bug of flowtag, 2 wrong usage, 3 configuration, 4 input, 5 model, 6 service or disk "
+    "(try again), 130 interrupted (start again to go on)."
 )
 app = typer.Typer(
     no_args_is_help=True,

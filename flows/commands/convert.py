@@ -27,6 +27,6 @@ def convert(
     from pipeline.convert import convert as convert_stage
     from pipeline.received import received
 
-    with watched(), received([source], settings) as (named,):
+    with watched(settings), received([source], settings) as (named,):
         written = convert_stage(named, dialect, target, settings)
     print_results([written], as_json)

@@ -51,7 +51,7 @@ def label(
     from pipeline.label import report_path
     from pipeline.label_report import report_text
 
-    with watched():
+    with watched(settings):
         labelled = label_stage(table, truth, settings)
     report = json.loads(report_path(labelled.path).read_text("utf-8"))
     if as_json:

@@ -32,7 +32,7 @@ def split(
     from pipeline.split import split as split_stage
 
     choice = SplitChoice(by, parsed_shares(shares), gap_s, seed)
-    with watched():
+    with watched(settings):
         made = split_stage(tables, choice, settings)
     report = report_of(made.path)
     show(

@@ -34,7 +34,7 @@ def thresholds(
 
     wanted = Budget(budget, per_hour)
     require_registry(settings)
-    with watched():
+    with watched(settings):
         from pipeline.rechoose import rechoose
 
         found = rechoose(wanted, detector or f"models:/{settings.mlflow.model_name}@champion", settings)
