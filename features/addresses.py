@@ -5,6 +5,9 @@ import ipaddress
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
+
+from features.dotted import dotted_text
 
 MAPPED_V4 = bytes(10) + b"\xff\xff"
 MIX = np.uint64(0xFF51AFD7ED558CCD)  # the finaliser of MurmurHash3
@@ -13,16 +16,15 @@ Words = npt.NDArray[np.uint64]
 
 def address_text(addresses: npt.NDArray[np.uint8]) -> pa.Array:
     """Return each address, shape (n, 16), as a string: dotted IPv4 where mapped, RFC 5952 form for IPv6."""
-    data = pa.py_buffer(np.ascontiguousarray(addresses))
-    encoded = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(addresses), [None, data]).dictionary_encode()
-    names = pa.array([_text(value) for value in encoded.dictionary.to_pylist()], pa.string())
-    return pa.DictionaryArray.from_arrays(encoded.indices, names).cast(pa.string())
-
-
-def _text(packed: bytes) -> str:
-    if packed.startswith(MAPPED_V4):
-        return str(ipaddress.IPv4Address(packed[12:]))
-    return str(ipaddress.IPv6Address(packed))
+    texts = dotted_text(addresses)
+    if not texts.null_count:
+        return texts
+    others = texts.is_null()
+    data = np.ascontiguousarray(addresses[others.to_numpy(zero_copy_only=False)])
+    packed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(data), [None, pa.py_buffer(data)])
+    encoded = packed.dictionary_encode()
+    names = pa.array([str(ipaddress.IPv6Address(value)) for value in encoded.dictionary.to_pylist()], pa.string())
+    return pc.replace_with_mask(texts, others, names.take(encoded.indices))
 
 
 def address_words(texts: list[str]) -> Words:

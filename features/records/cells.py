@@ -3,7 +3,6 @@
 Every function returns the values and a mask of the cells that have text but no such value; no value at all is NaN.
 """
 
-import ipaddress
 import socket
 from collections.abc import Callable
 from functools import lru_cache
@@ -15,9 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.addresses import MAPPED_V4
+from features.dotted import read_dotted
 from features.records.adapter import Floats
 
-NO_ADDRESS = (bytes(16), None, 0)
+NO_ADDRESS = (bytes(16), 0)
 Mask = npt.NDArray[np.bool_]
 
 NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$|^[+-]?([Ii]nf(inity)?|nan|NaN)$"
@@ -53,14 +53,12 @@ class Addresses(NamedTuple):
     """The addresses of a column.
 
     Attributes:
-        packed: 16 bytes each in network order, IPv4 mapped into IPv6, zeros where there is none.
-        text: Dotted IPv4, RFC 5952 IPv6, null where there is none.
+        packed: 16 bytes each in network order, shape (n, 16), IPv4 mapped into IPv6, zeros where there is none.
         version: 4, 6, or 0 where there is none.
         bad: Cells with text that is no address.
     """
 
-    packed: pa.FixedSizeBinaryArray
-    text: pa.StringArray
+    packed: npt.NDArray[np.uint8]
     version: npt.NDArray[np.uint8]
     bad: Mask
 
@@ -140,27 +138,26 @@ def is_not_ip(column: pa.Array) -> Mask:
 
 def addresses(column: pa.Array) -> Addresses:
     """Return a column of IPv4 and IPv6 addresses; brackets and zone ids are taken off."""
-    encoded = column.dictionary_encode()
-    given = encoded.dictionary.to_pylist()
-    packed, texts, versions = zip(*(_address(text) for text in given), NO_ADDRESS, strict=True)
-    codes = pc.fill_null(encoded.indices, len(given))
-    rows = codes.to_numpy(zero_copy_only=False)
-    version = np.array(versions, np.uint8)[rows]
-    words = np.frombuffer(b"".join(packed), "V16")[rows]
-    return Addresses(
-        pa.Array.from_buffers(pa.binary(16), len(rows), [None, pa.py_buffer(words)]),
-        column if list(texts[:-1]) == given else pa.array(texts, pa.string()).take(codes),
-        version,
-        (version == 0) & encoded.indices.is_valid().to_numpy(zero_copy_only=False),
-    )
+    column = column.cast(pa.string())
+    packed, found = read_dotted(column)
+    version = np.where(found, np.uint8(4), np.uint8(0))
+    given = column.is_valid().to_numpy(zero_copy_only=False)
+    others = np.flatnonzero(given & ~found)
+    if len(others):
+        encoded = column.take(pa.array(others)).dictionary_encode()
+        words, versions = zip(*(_address(text) for text in encoded.dictionary.to_pylist()), strict=True)
+        codes = encoded.indices.to_numpy()
+        packed[others] = np.frombuffer(b"".join(words), np.uint8).reshape(-1, 16)[codes]
+        version[others] = np.array(versions, np.uint8)[codes]
+    return Addresses(packed, version, given & (version == 0))
 
 
 @lru_cache(maxsize=100_000)
-def _address(text: str) -> tuple[bytes, str | None, int]:
-    """Return an address as 16 bytes, in its usual writing, and its version; NO_ADDRESS when it is none."""
+def _address(text: str) -> tuple[bytes, int]:
+    """Return an address as 16 bytes, and its version; NO_ADDRESS when it is none."""
     plain = text.strip().strip("[]").partition("%")[0]
     try:
-        return MAPPED_V4 + socket.inet_pton(socket.AF_INET, plain), plain, 4
+        return MAPPED_V4 + socket.inet_pton(socket.AF_INET, plain), 4
     except OSError:
         pass
     except ValueError:  # a byte of value 0
@@ -169,6 +166,4 @@ def _address(text: str) -> tuple[bytes, str | None, int]:
         packed = socket.inet_pton(socket.AF_INET6, plain)
     except OSError:
         return NO_ADDRESS
-    if packed.startswith(MAPPED_V4):
-        return packed, socket.inet_ntop(socket.AF_INET, packed[12:]), 4
-    return packed, str(ipaddress.IPv6Address(packed)), 6
+    return packed, 4 if packed.startswith(MAPPED_V4) else 6

@@ -89,6 +89,7 @@ def _separated(path: Path, block: Block, layout: Layout, rejects: Rejects) -> Ba
                 column_types=dict.fromkeys(names, pa.string()),
                 null_values=list(layout.nulls),
                 strings_can_be_null=True,
+                check_utf8=False,  # it was checked, with its lines
             ),
         )
     except pa.ArrowInvalid as error:

@@ -1,7 +1,7 @@
 """Source rows to rows of targets: cells parsed, units converted, rows that cannot be true left out with their reason.
 
-A row of targets has `start` and `end` (int64 nanoseconds), `src` and `dst` (16 bytes), `src_ip` and `dst_ip` (text),
-`version`, texts, and every number as float64 with NaN for null; each only if the file gives it.
+A row of targets has `start` and `end` (int64 nanoseconds), `src` and `dst` (16 bytes), `version`, texts, and every
+number as float64 with NaN for null; each only if the file gives it.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,6 @@ def row_schema(targets: set[str]) -> pa.Schema:
         fields += [(name, pa.int64()) for name in TIMES]
     if has_addresses(targets):
         fields += [("src", REAL_ADDRESS), ("dst", REAL_ADDRESS), ("version", pa.uint8())]
-        fields += [(name, pa.string()) for name in ADDRESSES]
     fields += [(name, pa.string()) for name in TEXTS if name in targets]
     return pa.schema(fields + [(name, pa.float64()) for name in number_targets(targets)])
 
@@ -149,8 +148,9 @@ class _Rows:
 
     def _parse_address(self, target: str, column: pa.Array) -> None:
         parsed = addresses(column)
-        self._packed[target.removesuffix("_ip")] = parsed.packed
-        self._texts[target] = parsed.text
+        self._packed[target.removesuffix("_ip")] = pa.Array.from_buffers(
+            REAL_ADDRESS, len(parsed.packed), [None, pa.py_buffer(parsed.packed)]
+        )
         self._version = np.maximum(self._version, parsed.version)
         self._refuse("bad_address", parsed.bad)
         self._refuse("no_address", parsed.version == 0)

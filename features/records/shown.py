@@ -30,6 +30,13 @@ def number_or(batch: pa.RecordBatch, name: str, otherwise: float) -> Floats:
     return np.where(np.isnan(values), otherwise, values)
 
 
+def packed_addresses(batch: pa.RecordBatch, side: str) -> npt.NDArray[np.uint8]:
+    """Return the addresses of one side of every row, "src" or "dst", shape (n, 16)."""
+    column = batch.column(side)
+    start = 16 * column.offset
+    return np.frombuffer(column.buffers()[1], np.uint8)[start : start + 16 * batch.num_rows].reshape(-1, 16)
+
+
 def shown_fields(batch: pa.RecordBatch) -> npt.NDArray[np.void]:
     """Return what of each row its neighbours and its Community ID see, rows of SHOWN.
 
@@ -37,10 +44,7 @@ def shown_fields(batch: pa.RecordBatch) -> npt.NDArray[np.void]:
     """
     shown = np.zeros(batch.num_rows, SHOWN)
     for side in ("src", "dst"):
-        packed = batch.column(side)
-        start = 16 * packed.offset
-        data = np.frombuffer(packed.buffers()[1], np.uint8)[start : start + 16 * batch.num_rows]
-        shown[side] = data.reshape(-1, 16)
+        shown[side] = packed_addresses(batch, side)
         shown[f"{side}_port"] = number_or(batch, f"{side}_port", 0)
     shown["ip_version"] = batch.column("version").to_numpy()
     protocol = number_or(batch, "protocol", RESERVED_PROTOCOL)

@@ -6,14 +6,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.addresses import address_text
 from features.columns import has_ports
 from features.community_id import community_ids
 from features.context import Values
 from features.extract import nullable
-from features.records.adapter import ADDRESSES, TEXTS, TIMES, Floats
+from features.records.adapter import TEXTS, TIMES, Floats
 from features.records.cells import OTHER_PROTOCOL
 from features.records.derive import feature_columns
-from features.records.shown import number_or, shown_fields
+from features.records.shown import number_or, packed_addresses, shown_fields
 from features.schema import COLUMNS, arrow_schema
 
 
@@ -66,8 +67,10 @@ class TableRows:
         identity["capture"] = pa.array([self._capture]).take(pa.array(np.zeros(rows, np.int32)))
         identity["flow_id"] = pa.array(np.arange(self.count, self.count + rows))
         moment = schema.field("start").type
-        texts = {name for name in (*ADDRESSES, *TEXTS) if name in batch.schema.names}
-        identity |= {name: batch.column(name) for name in texts}
+        identity |= {name: batch.column(name) for name in TEXTS if name in batch.schema.names}
+        for side in ("src", "dst"):
+            if side in batch.schema.names:
+                identity[f"{side}_ip"] = address_text(packed_addresses(batch, side))
         identity |= {name: batch.column(name).cast(moment) for name in TIMES if name in batch.schema.names}
         identity |= _integers(numbers)
         if "src" in batch.schema.names and "protocol" in numbers:
