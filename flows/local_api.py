@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Protocol
 
 from features.errors import ServiceError
+from flows.disk import require_room
 from flows.environment import folders
 from pipeline.settings import Settings, masked
 
@@ -81,7 +82,7 @@ class LocalApi:
         Heartbeats are for servers that outlive their runs, and every run waits a second for its last one: none here.
 
         Raises:
-            ServiceError: It ended, or did not start in time.
+            ServiceError: It ended, or did not start in time; a StorageError where its disk is full.
         """
         if self._alone_when_ready():
             _end_killed_runs()
@@ -95,6 +96,7 @@ class LocalApi:
         ready = self._process.stdout.readline() if self._process.stdout else b""
         limit.cancel()
         if not ready:
+            require_room(self._log.parent)
             last = self._log.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
             raise ServiceError(
                 "Prefect's local API did not start",
