@@ -19,6 +19,7 @@ from flows.commands import (
     tags,
     thresholds,
     train,
+    tune,
     ui,
     warmup,
 )
@@ -40,6 +41,7 @@ app.command("ingest", epilog=EXITS)(ingest.ingest)
 app.command("label", epilog=EXITS)(label.label)
 app.command("split", epilog=EXITS)(split.split)
 app.command("train", epilog=EXITS)(train.train)
+app.command("tune", epilog=EXITS)(tune.tune)
 app.command("score", epilog=EXITS)(score.score)
 app.command("evaluate", epilog=EXITS)(evaluate.evaluate)
 app.command("thresholds", epilog=EXITS)(thresholds.thresholds)

@@ -15,6 +15,7 @@ from flows.tasks import (
     score_table,
     show_counts,
     train_detector,
+    tune_settings,
     write_report,
 )
 from pipeline.ingest_many import Ingested, side_by_side
@@ -24,6 +25,7 @@ from pipeline.report import Findings
 from pipeline.settings import Settings
 from pipeline.sources import DemoCaptures, rules_beside
 from pipeline.train import Tables
+from pipeline.tuning.choice import TuneChoice
 
 
 @flow(name="ingest", flow_run_name="ingest {sources[0].name}")
@@ -44,6 +46,15 @@ def train(train_on: list[Path], valid_on: list[Path], settings: Settings) -> Reg
     trained = train_detector(tables, settings)
     show_counts([*learned, *judged, trained])
     return register_detector(trained, tables, settings)
+
+
+@flow(name="tune", flow_run_name="tune on {sources[0].name}")
+def tune(sources: list[Path], choice: TuneChoice, settings: Settings) -> StageResult:
+    """Search settings by cross-validation over labelled traffic or labelled tables."""
+    learned = [_tables(source, settings)[-1] for source in sources]
+    tuned = tune_settings([one.path for one in learned], choice, settings)
+    show_counts([*learned, tuned])
+    return tuned
 
 
 @flow(name="score", flow_run_name="score {source.name}")

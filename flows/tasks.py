@@ -23,6 +23,7 @@ from pipeline.registered import Champion, Registered
 from pipeline.report import Findings
 from pipeline.settings import Settings
 from pipeline.train import Tables, train
+from pipeline.tuning.choice import TuneChoice
 
 DELAYS_S = [2.0, 10.0, 30.0]
 
@@ -50,6 +51,14 @@ def label_table(table: Path, rules: Path, settings: Settings) -> StageResult:
 def train_detector(tables: Tables, settings: Settings) -> StageResult:
     """Train on some labelled tables, choose thresholds on others."""
     return train(tables, settings)
+
+
+@task(name="tune", task_run_name="search settings by cross-validation", cache_policy=NO_CACHE)
+def tune_settings(tables: Sequence[Path], choice: TuneChoice, settings: Settings) -> StageResult:
+    """Search the settings that are least silent within the budget."""
+    from pipeline.tuning.tune import tune
+
+    return tune(tables, choice, settings)
 
 
 @task(

@@ -19,6 +19,9 @@ _UNREACHABLE = ("TEMPORARILY_UNAVAILABLE", "INTERNAL_ERROR", "REQUEST_LIMIT_EXCE
 _PARAMETERS_A_CALL = 100
 _LONGEST_PARAMETER = 6_000
 _LONGEST_DIGEST = 36
+_MOST_RUNS = 10_000
+PARENT = "mlflow.parentRunId"
+"""The tag by which MLflow nests runs."""
 
 
 @dataclass(frozen=True)
@@ -100,30 +103,82 @@ class TrackedRun:
         with reachable(self.run_id):
             log(self.run_id, str(path), folder or None)
 
+    def within(self, tag: str) -> "dict[str, NestedRun]":
+        """Return the runs nested in this one that carry a tag, by its value."""
+        asked = f"tags.`{PARENT}` = '{self.run_id}'"
+        with reachable(self.run_id):
+            experiment = self.client.get_run(self.run_id).info.experiment_id
+            found = self.client.search_runs([experiment], asked, max_results=_MOST_RUNS)
+        runs = (NestedRun(one.info.run_id, one.info.status == "FINISHED", one.data.tags) for one in found)
+        return {one.tags[tag]: one for one in runs if tag in one.tags}
+
+    def discard(self, nested: "NestedRun") -> None:
+        """Delete a run nested in this one; MLflow keeps it among the deleted ones."""
+        with reachable(self.run_id):
+            self.client.delete_run(nested.run_id)
+
     def plain(self, values: Mapping[str, Any], file: str) -> None:
         """Log plain values as a JSON file."""
         with reachable(self.run_id):
             self.client.log_dict(self.run_id, dict(values), file)
 
 
+@dataclass(frozen=True)
+class NestedRun:
+    """A run inside another: whether it came to its end, and its tags."""
+
+    run_id: str
+    finished: bool
+    tags: Mapping[str, str]
+
+
 @contextmanager
-def tracked_run(store: TrackingStore, name: str, tags: Mapping[str, str] | None = None) -> Iterator[TrackedRun]:
-    """Open a run that ends as FINISHED, or as FAILED when the block raises.
+def tracked_run(
+    store: TrackingStore, name: str, tags: Mapping[str, str] | None = None, parent: TrackedRun | None = None
+) -> Iterator[TrackedRun]:
+    """Open a run, nested in another if that is given, that ends as FINISHED, or as FAILED when the block raises.
+
+    Raises:
+        ServiceError: The store does not answer.
+    """
+    client = store.client()
+    nested = {PARENT: parent.run_id} if parent else {}
+    with reachable(store.uri):
+        experiment = _experiment(client, store)
+        run = client.create_run(experiment, tags={**(tags or {}), **nested}, run_name=name)
+    with _ending(TrackedRun(client, run.info.run_id)) as tracked:
+        yield tracked
+
+
+@contextmanager
+def continued_run(store: TrackingStore, name: str, tag: str, value: str) -> Iterator[TrackedRun]:
+    """Open the run that carries a tag of this value and go on in it, or a new one; it ends as `tracked_run` does.
 
     Raises:
         ServiceError: The store does not answer.
     """
     client = store.client()
     with reachable(store.uri):
-        experiment = _experiment(client, store)
-        run = TrackedRun(client, client.create_run(experiment, tags=dict(tags or {}), run_name=name).info.run_id)
+        found = client.search_runs([_experiment(client, store)], f"tags.`{tag}` = '{value}'", max_results=1)
+        for known in found:
+            client.update_run(known.info.run_id, "RUNNING")
+    if not found:
+        with tracked_run(store, name, {tag: value}) as tracked:
+            yield tracked
+        return
+    with _ending(TrackedRun(client, found[0].info.run_id)) as tracked:
+        yield tracked
+
+
+@contextmanager
+def _ending(run: TrackedRun) -> Iterator[TrackedRun]:
     status = "FAILED"
     try:
         yield run
         status = "FINISHED"
     finally:
-        with reachable(store.uri):
-            client.set_terminated(run.run_id, status)
+        with reachable(run.run_id):
+            run.client.set_terminated(run.run_id, status)
 
 
 @contextmanager

@@ -73,11 +73,16 @@ def chosen_view(tables: Tables, settings: Settings) -> View:
     Raises:
         ModelMismatch: The tables lack columns of the view that the settings ask for.
     """
+    return view_of(given_by((*tables.train, *tables.valid)), settings.detector.view)
+
+
+def given_by(tables: Sequence[Path]) -> frozenset[str]:
+    """Return the feature columns that all labelled tables give."""
     given = frozenset(FEATURE_NAMES)
-    for path in (*tables.train, *tables.valid):
+    for path in tables:
         with open_table(path, labelled=True) as table:
             given &= columns_given(table)
-    return view_of(given, settings.detector.view)
+    return given
 
 
 def detector_folder(settings: Settings, view: str = PACKETS) -> Path:
