@@ -51,7 +51,8 @@ def train(train_on: list[Path], valid_on: list[Path], settings: Settings) -> Reg
 @flow(name="tune", flow_run_name="tune on {sources[0].name}")
 def tune(sources: list[Path], choice: TuneChoice, settings: Settings) -> StageResult:
     """Search settings by cross-validation over labelled traffic or labelled tables."""
-    learned = [_tables(source, settings)[-1] for source in sources]
+    with side_by_side(sources, settings) as ahead:
+        learned = [_tables(source, settings, ahead)[-1] for source in sources]
     tuned = tune_settings([one.path for one in learned], choice, settings)
     show_counts([*learned, tuned])
     return tuned

@@ -26,7 +26,7 @@ def test_help_answers_within_a_second(place: Place) -> None:
         done = place.run("--help")
         seconds.append(time.monotonic() - begun)
     assert done.returncode == 0
-    for word in ("demo", "ingest", "label", "train", "score", "config", "tags", "warmup", "ui", "130 interrupted"):
+    for word in ("demo", "ingest", "label", "train", "tune", "score", "tags", "warmup", "ui", "130 interrupted"):
         assert word in done.stdout
     assert min(seconds) < 1.0
 
@@ -36,7 +36,7 @@ def test_help_imports_nothing_heavy(place: Place) -> None:
     code = (
         "import sys; from flows.cli import app; app(sys.argv[1:], standalone_mode=False); print('after', *sys.modules)"
     )
-    for arguments in (["--help"], ["demo", "--help"]):
+    for arguments in (["--help"], ["demo", "--help"], ["tune", "--help"]):
         loaded = set(place.python(code, *arguments).stdout.rpartition("after ")[2].split())
         assert "flows.cli" in loaded
         assert not loaded & HEAVY

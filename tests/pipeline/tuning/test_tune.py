@@ -79,7 +79,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Resumed:
 
 
 def _killed(settings: Settings, tables: list[Path]) -> tuple[list[dict[str, Any]], list[psutil.Process]]:
-    """Kill a study's first process after the fourth of nine folds; return the folds kept, and processes that live on."""
+    """Kill a study's first process after the fourth of nine folds; return the folds kept, and which others live on."""
     command = [sys.executable, "-c", SCRIPT, str(settings.state.root), *map(str, tables)]
     with subprocess.Popen(command) as process:  # noqa: S603 (our own command)
         until = time.monotonic() + 200
