@@ -50,7 +50,7 @@ def main() -> None:
 
 
 def _stop_with_parent(server: uvicorn.Server) -> None:
-    sys.stdin.buffer.read()
+    os.read(sys.stdin.fileno(), 1)  # a buffered read would hold a lock that the interpreter's end asks for
     server.should_exit = True
 
 

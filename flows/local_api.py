@@ -2,6 +2,7 @@
 
 import atexit
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from pipeline.settings import Settings, masked
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 10.0
 LOG_LINES = 5
+CAUSE = re.compile(r"^[\w.]+(?:Error|Exception): .+", re.MULTILINE)
+"""The line of a traceback that says what went wrong."""
 SERVER = Path(__file__).with_name("api_process.py")
 PROFILE_VARIABLES = ("PREFECT_PROFILE", "PREFECT_PROFILES_PATH")
 
@@ -97,12 +100,13 @@ class LocalApi:
         limit.cancel()
         if not ready:
             require_room(self._log.parent)
-            last = self._log.read_text("utf-8", "replace").splitlines()[-LOG_LINES:]
+            log = self._log.read_text("utf-8", "replace")
             raise ServiceError(
                 "Prefect's local API did not start",
                 str(self._log),
                 f"an answer within {START_LIMIT_S:g} s",
-                "\n".join(last),
+                (CAUSE.findall(log) or ["\n".join(log.splitlines()[-LOG_LINES:])])[-1],
+                f"if {self._log.with_name('prefect.db')} is damaged, move it away: it holds the history of runs alone",
             )
         return ready.strip() == b"alone"
 

@@ -75,6 +75,7 @@ def test_a_server_that_cannot_start(place: Place) -> None:
     assert "ServiceError" in errors
     assert "did not start" in errors
     assert "server.log" in errors
+    assert "file is not a database" in errors
 
 
 def test_a_server_that_does_not_answer(place: Place, small: Path) -> None:
