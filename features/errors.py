@@ -14,12 +14,19 @@ FlowtagError
 │   ├── UnsafeLoss         the loss asked for has firing on everything as its optimum
 │   └── NoChampion         the registry holds no detector in use
 └── ServiceError           a server or database did not answer; a retry may help exit 6
+    └── StorageError       a disk is full, a folder cannot be written
 
 A bad packet is data and is counted by reason; a bad file is an error. Fields are positional and the text is built in
 ``__str__``, so an error survives pickling between worker processes.
 """
 
+import re
 from typing import ClassVar
+
+
+def masked(text: str) -> str:
+    """Return a text without the passwords in its URLs: postgresql://me:secret@host becomes postgresql://me:***@host."""
+    return re.sub(r"(://[^/@:\s]*):[^/\s]*@", r"\1:***@", text)
 
 
 class FlowtagError(Exception):
@@ -37,14 +44,14 @@ class FlowtagError(Exception):
         self.next_step = next_step
 
     def __str__(self) -> str:
-        """Return the message a user reads, one labelled line a field, empty fields left out."""
+        """Return the message a user reads, one labelled line a field, without empty fields and without passwords."""
         labelled = (
             ("where", self.where),
             ("expected", self.expected),
             ("received", self.received),
             ("next", self.next_step),
         )
-        return "\n".join([self.what, *(f"  {label}: {text}" for label, text in labelled if text)])
+        return masked("\n".join([self.what, *(f"  {label}: {text}" for label, text in labelled if text)]))
 
 
 class ConfigError(FlowtagError):

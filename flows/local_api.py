@@ -14,7 +14,7 @@ from typing import Protocol
 from features.errors import ServiceError
 from flows.disk import require_room
 from flows.environment import folders
-from pipeline.settings import Settings, masked
+from pipeline.settings import Settings
 
 START_LIMIT_S = 120.0
 STOP_LIMIT_S = 10.0
@@ -46,7 +46,7 @@ class TheirApi:
         with get_client(sync_client=True) as client:
             wrong = client.api_healthcheck()
         if wrong:
-            where = masked(os.environ.get("PREFECT_API_URL", "Prefect's own settings"))
+            where = os.environ.get("PREFECT_API_URL", "Prefect's own settings")
             raise ServiceError(
                 "Prefect's server does not answer",
                 where,

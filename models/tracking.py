@@ -12,6 +12,7 @@ from typing import Any, Literal
 from mlflow import MlflowClient
 from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
+from sqlalchemy.exc import DBAPIError
 
 from features.errors import ServiceError
 
@@ -39,11 +40,16 @@ class TrackingStore:
     experiment: str = "flowtag"
 
     def client(self) -> MlflowClient:
-        """Return a client of this store and of no other, whatever the process's global settings are."""
+        """Return a client of this store and of no other, whatever the process's global settings are.
+
+        Raises:
+            ServiceError: Its database cannot be opened.
+        """
         # the first use of a database says twice per table that it is being created
         logging.getLogger("mlflow.store.db.utils").setLevel(logging.WARNING)
         logging.getLogger("alembic").setLevel(logging.WARNING)
-        return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
+        with reachable(self.uri):
+            return MlflowClient(tracking_uri=self.uri, registry_uri=self.uri)
 
 
 @dataclass(frozen=True)
@@ -186,11 +192,15 @@ def reachable(where: str) -> Iterator[None]:
     """Turn MLflow's ways of saying that a server or database does not answer into ServiceError."""
     try:
         yield
-    except MlflowException as error:
-        if error.error_code not in _UNREACHABLE:
+    except (MlflowException, DBAPIError) as error:
+        if isinstance(error, MlflowException) and error.error_code not in _UNREACHABLE:
             raise
         raise ServiceError(
-            "MLflow does not answer", where, "a tracking server or database", str(error)[:500], "try again"
+            "MLflow does not answer",
+            where,
+            "a tracking server, or a database that is whole",
+            str(error)[:500],
+            "try again; a database that is damaged has to come from a backup, or be moved away",
         ) from error
 
 

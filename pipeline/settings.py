@@ -4,7 +4,6 @@ A section repeats the names and defaults of the frozen dataclass of the layer be
 two together, so that reading the configuration imports neither Keras nor numba.
 """
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -21,15 +20,12 @@ from pydantic import (
     model_validator,
 )
 
+from features.errors import masked
+
 
 def setting(default: object, meaning: str, unit: str = "") -> Any:  # noqa: ANN401 (pydantic's field has any type)
     """Return a field that knows what it means and in which unit it is counted."""
     return Field(default, description=meaning, json_schema_extra={"unit": unit})
-
-
-def masked(url: str) -> str:
-    """Return a URL without its password: postgresql://me:secret@host becomes postgresql://me:***@host."""
-    return re.sub(r"(://[^/@:]*):[^/]*@", r"\1:***@", url)
 
 
 def _parted(value: object) -> object:

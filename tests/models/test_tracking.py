@@ -75,6 +75,14 @@ def test_a_server_that_does_not_answer_is_a_service_error(monkeypatch: pytest.Mo
     assert unreachable.value.retryable
 
 
+def test_a_damaged_database_is_a_service_error(tmp_path: Path) -> None:
+    """A file that is no database is named, with what to do."""
+    database = tmp_path / "mlflow.db"
+    database.write_bytes(b"no database " * 1000)
+    with pytest.raises(ServiceError, match="not a database"):
+        TrackingStore(f"sqlite:///{database}", str(tmp_path)).client()
+
+
 def test_nested_settings_get_dotted_names() -> None:
     """Lists stay values, mappings become names."""
     assert flattened({"a": {"b": {"c": 1}, "d": [2, 3]}, "e": None}) == {"a.b.c": 1, "a.d": [2, 3], "e": None}
