@@ -13,8 +13,10 @@ inputs it was not made for).
 """
 
 import zipfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -66,26 +68,47 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Familiarity:
-    """Which flows a detector knows.
+class Known:
+    """One kind of traffic that a detector knows.
 
     Attributes:
-        shape: Of its training flows.
-        reach: Distance beyond which a flow is far.
-        limit: Share of far flows above which thresholds do not hold, in (0, 1).
+        shape: Of its flows.
+        reach: Distance beyond which a flow is far from it.
     """
 
     shape: Shape
     reach: float
+
+
+@dataclass(frozen=True)
+class Familiarity:
+    """Which flows a detector knows.
+
+    Attributes:
+        known: The traffic it was trained on, and behind it that of the network it was adapted to.
+        limit: Share of far flows above which thresholds do not hold, in (0, 1).
+    """
+
+    known: tuple[Known, ...]
     limit: float
 
     def far(self, inputs: Matrix) -> npt.NDArray[np.bool_]:
-        """Return which flows are far from all that the detector learned from, shape (n_flows,)."""
-        return self.shape.distances(inputs) > self.reach
+        """Return which flows are far from all that the detector knows, shape (n_flows,)."""
+        return np.logical_and.reduce([one.shape.distances(inputs) > one.reach for one in self.known])
+
+    def with_local(self, local: "Familiarity") -> "Familiarity":
+        """Return what is known after adapting to a network: the training's traffic and that network's, no third.
+
+        The training's stays known for its attacks: on the network they would be strangers. The larger limit counts.
+        """
+        return Familiarity((self.known[0], local.known[0]), max(self.limit, local.limit))
 
     def save(self, path: Path) -> None:
-        """Write it as plain arrays."""
-        np.savez(path, reach=self.reach, limit=self.limit, **asdict(self.shape))
+        """Write it as plain arrays, one row for each kind of traffic; their axes side by side."""
+        shapes = [asdict(one.shape) for one in self.known]
+        arrays: dict[str, Any] = {name: np.concatenate([shape[name] for shape in shapes], axis=-1) for name in ARRAYS}
+        arrays |= {"reach": [one.reach for one in self.known], "noise": [one.shape.noise for one in self.known]}
+        np.savez(path, limit=self.limit, axes=[len(one.shape.deviations) for one in self.known], **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Familiarity":
@@ -96,15 +119,21 @@ class Familiarity:
         """
         try:
             with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-                centre, spread, plane, deviations = (
-                    saved[name] for name in ("centre", "spread", "plane", "deviations")
-                )
-                shape = Shape(centre, spread, plane, deviations, float(saved["noise"]))
-                return cls(shape, float(saved["reach"]), float(saved["limit"]))
+                return cls(_known(saved), float(saved["limit"]))
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ModelError(
                 "what the detector knows cannot be read", str(path), "arrays of flowtag", str(error), "flowtag train"
             ) from error
+
+
+def _known(saved: Mapping[str, npt.NDArray[Any]]) -> tuple[Known, ...]:
+    """Return what was saved, one each for the axes' counts; a file without them is of one kind of traffic."""
+    reaches, noises = (np.atleast_1d(saved[name]).tolist() for name in ("reach", "noise"))
+    bounds: Any = np.cumsum(saved["axes"])[:-1] if "axes" in saved else []
+    whole = [np.split(saved[name], len(reaches), axis=-1) for name in ("centre", "spread")]
+    axes = [np.split(saved[name], bounds, axis=-1) for name in ("plane", "deviations")]
+    parts = zip(*whole, *axes, noises, strict=True)
+    return tuple(Known(Shape(*part), reach) for part, reach in zip(parts, reaches, strict=True))
 
 
 def inputs_of(network: keras.Model) -> keras.Model:
@@ -126,7 +155,7 @@ def measure_familiarity(network: keras.Model, train: TagDataset, valid: TagDatas
     distances = shape.distances(normalise.predict(valid.features, batch_size=BATCH_FLOWS, verbose=0))
     reach = float(np.quantile(distances, 1 - FAR_SHARE))
     shares = [float((block > reach).mean()) for block in np.array_split(distances, BLOCKS) if len(block)]
-    return Familiarity(shape, reach, min(max(LEAST_LIMIT, LIMIT_FACTOR * max(shares)), MOST_LIMIT))
+    return Familiarity((Known(shape, reach),), min(max(LEAST_LIMIT, LIMIT_FACTOR * max(shares)), MOST_LIMIT))
 
 
 def measure_shape(inputs: Matrix) -> Shape:

@@ -83,3 +83,31 @@ def test_objects_are_never_unpickled(tmp_path: Path) -> None:
     np.savez(path, reach=1.0, limit=0.1, **parts)
     with pytest.raises(ModelError, match="cannot be read"):
         Familiarity.load(path)
+
+
+def test_two_kinds_of_traffic_are_known_side_by_side(
+    familiarity: Familiarity, detector: Detector, valid: TagDataset, tmp_path: Path
+) -> None:
+    """Adapted to a stranger, the stranger is known and so is the training's traffic, also when loaded again."""
+    random = np.random.default_rng(9)
+    stranger = np.repeat(np.expm1(random.normal(0, 3, (900, 1))), 8, axis=1).astype(np.float32)
+    flows = TagDataset(stranger, np.zeros((900, 3), np.uint8), valid.feature_names, valid.tag_names)
+    local = measure_familiarity(detector.network, flows.rows(np.arange(600)), flows.rows(np.arange(600, 900)))
+    both = Detector(detector.network, detector.card, familiarity.with_local(local))
+    again = Detector.load(both.save(tmp_path / "detector"))
+    for knowing in (both, again):
+        assert knowing.far(stranger).mean() < 0.05
+        assert knowing.far(valid.features).mean() < 0.02
+        assert knowing.far(-stranger * 1e6).mean() > 0.5
+    third = familiarity.with_local(local).with_local(familiarity)
+    assert third.known == (familiarity.known[0], familiarity.known[0])
+
+
+def test_a_file_of_one_kind_of_traffic_is_read_as_before(familiarity: Familiarity, tmp_path: Path) -> None:
+    """Arrays without a number of axes, as first written: the same distances."""
+    known = familiarity.known[0]
+    parts = {name: getattr(known.shape, name) for name in Shape.__dataclass_fields__}
+    np.savez(tmp_path / FAMILIARITY_FILE, reach=known.reach, limit=familiarity.limit, **parts)
+    old = Familiarity.load(tmp_path / FAMILIARITY_FILE)
+    inputs = np.random.default_rng(2).normal(size=(50, len(known.shape.centre))).astype(np.float32)
+    np.testing.assert_array_equal(old.far(inputs), familiarity.far(inputs))

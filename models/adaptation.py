@@ -1,0 +1,108 @@
+"""Thresholds for another network, from its own unlabelled traffic.
+
+What a detector takes for attacks on a network that it never saw is mostly false, and how much each tag fires there is
+the measure of it. So each tag's threshold is lifted until, all tags together, no more flows fire than the budget
+allows. Attacks inside the traffic must not lift thresholds above themselves: sources most of whose flows fire are set
+aside first, as long as together they are at most an assumed share of the flows. Attacks come from few sources; what
+floods everywhere stays in, and is what thresholds are lifted for.
+
+Sources: thresholds by the quantile of negatives as in Neyman-Pearson classification (Scott and Nowak 2005); setting
+suspects aside is a trimmed estimate (Huber 1981), by groups instead of single flows.
+"""
+
+from dataclasses import asdict, dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from features.errors import ConfigError
+
+Mask = npt.NDArray[np.bool_]
+Scores = npt.NDArray[np.float32]
+
+SUSPECT_SHARE = 0.5
+
+
+@dataclass(frozen=True)
+class AdaptSettings:
+    """How a detector is adapted to a network.
+
+    Attributes:
+        attack_share: Share of the local flows that attacks may be; sources that look like attacks are set aside up to
+            it. 0 for traffic that is known to hold none.
+        held_out: Last share of the local flows, by time, that is kept for judging.
+        epochs: Passes of fine-tuning.
+        learning_rate: Of fine-tuning.
+        anchor: Without old flows to replay, weight of the squared distance to the old weights in the loss.
+
+    Raises:
+        ConfigError: A value is out of range.
+    """
+
+    attack_share: float = 0.05
+    held_out: float = 0.2
+    epochs: int = 5
+    learning_rate: float = 1e-3
+    anchor: float = 1e-2
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        rules = {
+            "attack_share": (0 <= self.attack_share < 1, "0 <= share < 1"),
+            "held_out": (0 < self.held_out < 1, "0 < share < 1"),
+            "epochs": (self.epochs >= 1, "1 or more"),
+            "learning_rate": (self.learning_rate > 0, "above 0"),
+            "anchor": (self.anchor >= 0, "0 or more"),
+        }
+        for name, (holds, expected) in rules.items():
+            if not holds:
+                raise ConfigError("cannot adapt so", f"adapt.{name}", expected, repr(getattr(self, name)))
+
+    def to_dict(self) -> dict[str, float]:
+        """Return plain values, as they are logged and stored with a detector."""
+        return asdict(self)
+
+
+def suspects(fired: Mask, sources: npt.NDArray[np.int64], most: float) -> Mask:
+    """Return which flows come from sources to set aside, shape (n_flows,).
+
+    Sources of whose flows at least SUSPECT_SHARE fire, those that fire most first, the busier ones first among equals;
+    one that does not fit into what is left of the share is passed over.
+
+    Args:
+        fired: Flows on which at least one tag fires, shape (n_flows,).
+        sources: Number of the source of each flow, 0 or more, shape (n_flows,).
+        most: Highest share of the flows that may be set aside, in [0, 1).
+    """
+    flows = np.bincount(sources)
+    firing = np.divide(np.bincount(sources, weights=fired), flows, out=np.zeros(len(flows)), where=flows > 0)
+    room = int(most * len(fired))
+    chosen = np.zeros(len(flows), np.bool_)
+    for source in np.lexsort((-flows, -firing)).tolist():
+        if firing[source] < SUSPECT_SHARE:
+            break
+        if flows[source] <= room:
+            chosen[source] = True
+            room -= int(flows[source])
+    return np.asarray(chosen[sources])
+
+
+def lifted(values: npt.ArrayLike, scores: Scores, budget: float) -> tuple[float, ...]:
+    """Return thresholds, none lower than before, under which at most a share of flows fire.
+
+    Every tag may fire on as many flows; how many is the largest number under which all tags together keep the budget.
+
+    Args:
+        values: Thresholds so far, shape (n_tags,).
+        scores: Of flows taken for benign, shape (n_flows, n_tags), in [0, 1].
+        budget: Share of the flows that may fire, in [0, 1).
+    """
+    most = int(budget * len(scores))
+    highest = -np.sort(-np.partition(scores, len(scores) - most - 1, axis=0)[len(scores) - most - 1 :], axis=0)
+    old = np.asarray(values, np.float64)
+    for each in range(most, -1, -1):
+        # just above the first score that may not fire
+        cuts = np.maximum(old, np.nextafter(highest[each].astype(np.float64), np.inf))
+        if (scores >= cuts).any(axis=1).sum() <= most:
+            break
+    return tuple(cuts.tolist())
