@@ -27,6 +27,7 @@ GAP_RULES = (
 """ndpiReader's rules on gaps, each with the ones before: whether flags are left out, packets until it starts again."""
 
 UNMETERED = str.maketrans("", "", "GgCcXx")
+REPEATS = str.maketrans("", "", "Tt")
 
 HANDSHAKES = {
     "established": {"S1", "S2", "S3", "SF", "RSTO", "RSTR"},
@@ -208,10 +209,10 @@ def _zeek(pair: Pair, flow: Flow, frames: Sequence[Frame]) -> Iterator[Compariso
         group = next((name for name, states in HANDSHAKES.items() if details["conn_state"] in states), "")
         same = handshake(flow) == group
         yield Comparison("handshake", same, "" if same else _state_rule(details, flow))
-    yield from _course(details, flow)
+    yield from _course(details, flow, frames)
 
 
-def _course(details: dict[str, str | None], flow: Flow) -> Iterator[Comparison]:
+def _course(details: dict[str, str | None], flow: Flow, frames: Sequence[Frame]) -> Iterator[Comparison]:
     """Compare conn_state and history, if the log has them."""
     if "conn_state" not in details or "history" not in details:
         return
@@ -220,9 +221,16 @@ def _course(details: dict[str, str | None], flow: Flow) -> Iterator[Comparison]:
     state, ours, theirs = conn_states(row, texts)[0].as_py(), texts[0].as_py() or "", details["history"] or ""
     turned = _turning(ours, theirs)
     yield Comparison("conn_state", state == details["conn_state"], turned if state != details["conn_state"] else "")
-    unmetered = theirs != ours == theirs.translate(UNMETERED)
-    rule = "not metered: gaps, wrong checksums, analyses given up (G, C, X)" if unmetered else turned
-    yield Comparison("history", ours == theirs, rule if ours != theirs else "")
+    yield Comparison("history", ours == theirs, _history_rule(ours, theirs, flow, frames) if ours != theirs else "")
+
+
+def _history_rule(ours: str, theirs: str, flow: Flow, frames: Sequence[Frame]) -> str:
+    if ours == theirs.translate(UNMETERED):
+        return "not metered: gaps, wrong checksums, analyses given up (G, C, X)"
+    if sorted(ours) == sorted(theirs) and ours.translate(REPEATS) == theirs.translate(REPEATS):
+        in_part = repeats_in_part(flow, frames)
+        return "ours: payload repeated in part counts for the 10th retransmission (T) too" if in_part else ""
+    return _turning(ours, theirs)
 
 
 def _turning(ours: str, theirs: str) -> str:
@@ -293,6 +301,21 @@ def sequence_spans(flow: Flow, frames: Sequence[Frame], sender: End, other: End)
             reach[way], last[way] = reach[way] + step, end % (1 << 32)
         fins[way] |= flags & FIN
     return reach[0] - fins[0], reach[1] - fins[1]
+
+
+def repeats_in_part(flow: Flow, frames: Sequence[Frame]) -> int:
+    """Return the segments that begin before the end of what their side has sent, and end behind it."""
+    count, reach = 0, [-1, -1]
+    mine = [frames[index] for index in flow.frames]
+    for seen in locate(mine, TCP, flow.key.low, flow.key.high):
+        data, at, way = mine[seen.index].data, seen.transport, seen.way
+        size = (
+            seen.length - (at - seen.at) - (data[at + 12] >> 4) * 4 + (data[at + 13] & FIN) + (data[at + 13] >> 1 & 1)
+        )
+        start = int.from_bytes(data[at + 4 : at + 8])
+        count += size > 0 and start < reach[way] < start + size
+        reach[way] = max(reach[way], start + size)
+    return count
 
 
 COMPARERS = {"nDPI": _ndpi, "Zeek": _zeek}

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from benchmarks.agreement.frames import TCP, UDP, End, Frame, Key, short
 from features.metering.flow_record import EndReason
 from features.metering.meter import CaptureMeter, MeterSettings
+from features.payload.facts import Facts
 
 NEVER_S = 1e9
 ALL = frozenset(range(256))
@@ -48,6 +49,7 @@ class Flow:
         row: The FLOW row.
         frames: Indices of its frames; empty if they are not as many as its packets.
         forward: For each frame whether src sent it.
+        facts: What its first payload says, by column.
     """
 
     key: Key
@@ -55,6 +57,7 @@ class Flow:
     row: np.void
     frames: tuple[int, ...]
     forward: tuple[bool, ...]
+    facts: Facts = field(default_factory=dict)
 
     @property
     def end_reason(self) -> EndReason:
@@ -96,13 +99,14 @@ def meter(path: Path, tool: str, frames: Sequence[Frame], layer: str = "outer") 
         if frame.key:
             waiting[frame.key].append(index)
     rows = [row for one in ROUNDS[tool] for row in _rows(path, one, layer)]
-    rows.sort(key=lambda row: int(row["first_ns"]))
-    return [_flow(row, frames, waiting) for row in rows]
+    rows.sort(key=lambda row: int(row[0]["first_ns"]))
+    return [replace(_flow(row, frames, waiting), facts=facts) for row, facts in rows]
 
 
-def _rows(path: Path, one: Round, layer: str) -> Iterable[np.void]:
+def _rows(path: Path, one: Round, layer: str) -> Iterable[tuple[np.void, Facts]]:
     for batch in CaptureMeter(replace(one.settings, layer=layer)).meter([path]):
-        yield from (row for row in batch.flows if int(row["protocol"]) in one.protocols)
+        chosen = (row for row in batch.flows if int(row["protocol"]) in one.protocols)
+        yield from ((row, batch.facts.get(int(row["facts"]), {})) for row in chosen)
 
 
 def _flow(row: np.void, frames: Sequence[Frame], waiting: dict[Key, list[int]]) -> Flow:

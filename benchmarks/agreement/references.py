@@ -22,6 +22,8 @@ NDPI_STATISTICS = {
     "gaps_ms": re.compile(r"\[IAT c2s/s2c min/avg/max/stddev: ([^\]]*)\]"),
     "lengths": re.compile(r"\[Pkt Len c2s/s2c min/avg/max/stddev: ([^\]]*)\]"),
 }
+NDPI_PAYLOAD = re.compile(r"\[(Hostname/SNI|JA4|\(Advertised\) ALPNs|StatusCode|Server|QUIC ver|proto): ([^\]]*)\]")
+NDPI_VERSION = re.compile(r"\[((?:TLS|SSL)v[\d.]+)[^\]]*\]")
 
 ZEEK_NAMES = {"id_": "id.", "src_ip": "id.orig_h", "dst_ip": "id.resp_h", "src_port": "id.orig_p"}
 ZEEK_NAMES |= {"dst_port": "id.resp_p", "src": "id.orig_h", "dst": "id.resp_h"}
@@ -114,7 +116,10 @@ def read_ndpi(path: Path) -> Iterator[Reference]:
     for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
         if found := NDPI_FLOW.match(line):
             vlan = NDPI_VLAN.search(line)
-            details = {"payload_share": found["payload_share"], "duration_s": found["duration"]}
+            details: dict[str, Any] = {"payload_share": found["payload_share"], "duration_s": found["duration"]}
+            details |= NDPI_PAYLOAD.findall(line)
+            if version := NDPI_VERSION.search(line):
+                details["version"] = version[1]
             for name, pattern in NDPI_STATISTICS.items():
                 if statistic := pattern.search(line):
                     details[name] = statistic[1]

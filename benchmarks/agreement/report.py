@@ -45,12 +45,21 @@ four groups (established, unanswered, refused, other) beside our `established`, 
 `conn_state` and `history` are compared letter for letter.
 """
 
+PAYLOADS_HEAD = """## What the first payload says
+
+Of the flows that agree in packets and bytes, those of which ndpiReader or we tell the value; the other references tell
+none. "By a rule" are those where the flow's own payload shows the rule. nDPI reads on through the flow; we read the
+beginning of each side, up to a limit. A fingerprint is JA4 as its authors describe it.
+"""
+
 SHARES = (("found", "found"), ("packets", "packets agree"), ("bytes", "bytes agree"), ("both", "both agree"))
 
 
 def markdown(tallies: Mapping[str, Tally]) -> str:
     """Return the page."""
-    parts = [HEAD, _summary(tallies), _settings(), FIELDS_HEAD, _fields(tallies), CAUSES_HEAD, _causes(tallies)]
+    fields, payloads = ({tool: getattr(one, name) for tool, one in tallies.items()} for name in ("fields", "payloads"))
+    parts = [HEAD, _summary(tallies), _settings(), FIELDS_HEAD, _fields(tallies, fields)]
+    parts += [PAYLOADS_HEAD, _fields(tallies, payloads), CAUSES_HEAD, _causes(tallies)]
     return "\n".join([*parts, _only_ours(tallies), _captures(tallies)])
 
 
@@ -124,15 +133,15 @@ def _timeouts(settings: MeterSettings) -> list[str]:
     return ["never" if value == NEVER_S else f"{value:g}" for value in values]
 
 
-def _fields(tallies: Mapping[str, Tally]) -> str:
+def _fields(tallies: Mapping[str, Tally], counters: Mapping[str, Counter[tuple[str, bool, str]]]) -> str:
     rows = []
-    for tool, tally in tallies.items():
-        for name in dict.fromkeys(name for name, _, _ in tally.fields):
-            of_name = {(agrees, rule): count for (field, agrees, rule), count in tally.fields.items() if field == name}
+    for tool, counted in counters.items():
+        for name in dict.fromkeys(name for name, _, _ in counted):
+            of_name = {(agrees, rule): count for (field, agrees, rule), count in counted.items() if field == name}
             whole, agree = sum(of_name.values()), of_name.get((True, ""), 0)
             rules = Counter({rule: count for (agrees, rule), count in of_name.items() if not agrees and rule})
             named = "; ".join(f"{rule} ({count})" for rule, count in rules.most_common())
-            left = [of_name.get((False, ""), 0), tally.examples.get((name, False, ""), "")]
+            left = [of_name.get((False, ""), 0), tallies[tool].examples.get((name, False, ""), "")]
             rows.append(
                 [tool, name, whole, agree, share(agree, whole), named, " ".join(str(one) for one in left if one)]
             )
@@ -196,19 +205,19 @@ def plain(tallies: Mapping[str, Tally]) -> dict[str, Any]:
             "verdicts": dict(tally.verdicts),
             "causes": _listed(tally.causes),
             "only_ours": _listed(tally.only_ours),
-            "fields": [
-                {
-                    "field": name,
-                    "agrees": agrees,
-                    "rule": rule,
-                    "flows": count,
-                    "example": tally.examples[name, agrees, rule],
-                }
-                for (name, agrees, rule), count in tally.fields.items()
-            ],
+            "fields": _compared(tally, tally.fields),
+            "payloads": _compared(tally, tally.payloads),
         }
         for tool, tally in tallies.items()
     }
+
+
+def _compared(tally: Tally, counted: Counter[tuple[str, bool, str]]) -> list[dict[str, Any]]:
+    names = ("field", "agrees", "rule")
+    return [
+        {**dict(zip(names, key, strict=True)), "flows": count, "example": tally.examples[key]}
+        for key, count in counted.items()
+    ]
 
 
 def _listed(reasons: Counter[Reason]) -> list[dict[str, Any]]:

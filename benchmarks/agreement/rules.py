@@ -15,6 +15,7 @@ from features.captures.packet import SkipReason
 TUNNEL_PROTOCOLS = {4: "IPv4 in IP", 41: "IPv6 in IP", 47: "GRE", 115: "L2TP"}
 TUNNEL_PORTS = {2152: "GTP-U", 4789: "VXLAN", 8472: "VXLAN", 6081: "Geneve", 3544: "Teredo", 5072: "AYIYA"}
 CAPWAP, WIFI_DATA = 5247, 8
+FABRIC_PATH = "8903"
 TUNNEL_PORTS |= {CAPWAP: "CAPWAP", 37008: "TZSP", 4754: "GRE in UDP", 1701: "L2TP"}
 
 
@@ -49,6 +50,14 @@ class Cause(enum.Enum):
         "link header",
         Verdict.MISSING,
         "They look behind a link header that our decoder does not take; we count the frame as skipped, by reason.",
+    )
+    FABRIC = (
+        "FabricPath",
+        Verdict.THEIRS,
+        (
+            "nDPI and nfstream do not look behind a FabricPath header (EtherType 0x8903); to us the frame inside is a "
+            "packet of the same flow as without the header."
+        ),
     )
     VLAN = (
         "VLAN tag",
@@ -180,6 +189,11 @@ def unknown_link(_seen: Sighting, frame: Frame) -> Reason | None:
     return Reason(Cause.LINK) if frame.reason in (SkipReason.NOT_IP, SkipReason.BAD_IP_HEADER) else None
 
 
+def fabric_path(_seen: Sighting, frame: Frame) -> Reason | None:
+    """Tell whether the frame has a FabricPath header."""
+    return Reason(Cause.FABRIC) if ethertype(frame.data) == FABRIC_PATH else None
+
+
 @dataclass(frozen=True)
 class Rules:
     """What a tool counts.
@@ -200,8 +214,8 @@ class Rules:
 
 
 RULES = {
-    "nDPI": Rules(lambda frame, _: len(frame.data), (unknown_link, cut, inside), vlans=True),
-    "nfstream": Rules(lambda frame, _: max(frame.original, len(frame.data)), (unknown_link,), vlans=True),
+    "nDPI": Rules(lambda frame, _: len(frame.data), (unknown_link, fabric_path, cut, inside), vlans=True),
+    "nfstream": Rules(lambda frame, _: max(frame.original, len(frame.data)), (unknown_link, fabric_path), vlans=True),
     "Zeek": Rules(lambda _, seen: seen.length, (unknown_link, damaged), timers=True, puts_together=True),
 }
 
@@ -222,7 +236,7 @@ def otherwise(frame: Frame) -> Reason:
 def misread_offsets(frame: Frame) -> list[int]:
     """Return where nfstream takes a frame for IP without asking for its type: behind Ethernet, and in CAPWAP."""
     offsets = []
-    if frame.reason is SkipReason.NOT_IP:
+    if frame.reason is SkipReason.NOT_IP or ethertype(frame.data) == FABRIC_PATH:
         offsets.append(12 + frame.data[12:].find(bytes.fromhex(ethertype(frame.data))) + 2)
     if frame.key is not None and CAPWAP in (frame.key.low.port, frame.key.high.port):
         header = 14 + 20 + 8

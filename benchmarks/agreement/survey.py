@@ -10,6 +10,7 @@ from benchmarks.agreement.fields import compare
 from benchmarks.agreement.flows import Flow, is_tcp_or_udp, meter
 from benchmarks.agreement.frames import Frame, Key, read_frames
 from benchmarks.agreement.joining import Measure, Pair, join, join_by_totals, keys_of
+from benchmarks.agreement.payloads import compare_payloads
 from benchmarks.agreement.references import Listing, Reference
 from benchmarks.agreement.rules import RULES, Reason
 from features.errors import FlowtagError
@@ -27,6 +28,7 @@ class Tally:
         causes: Flows of theirs that do not agree, by reason; a flow may have several.
         only_ours: Flows of ours that are none of theirs, by reason.
         fields: Comparisons by field, whether they agree, and the rule if not.
+        payloads: Likewise, of what the first payload says.
         examples: One capture and flow for every reason and every rule of a field.
         verdicts: Flows of theirs that do not agree, by the verdict on the worst of their reasons.
     """
@@ -37,6 +39,7 @@ class Tally:
     causes: Counter[Reason] = field(default_factory=Counter)
     only_ours: Counter[Reason] = field(default_factory=Counter)
     fields: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
+    payloads: Counter[tuple[str, bool, str]] = field(default_factory=Counter)
     examples: dict[object, str] = field(default_factory=dict)
     verdicts: Counter[str] = field(default_factory=Counter)
 
@@ -101,9 +104,14 @@ def _compare(
 
 
 def _add_fields(tally: Tally, pair: Pair, frames: Sequence[Frame], listing: Listing) -> None:
-    if pair.ours:
-        for one in compare(pair, pair.ours, frames, listing.tool):
-            tally.fields[one.name, one.agrees, one.rule] += 1
+    if not pair.ours:
+        return
+    told = [(tally.fields, compare(pair, pair.ours, frames, listing.tool))]
+    if listing.tool == "nDPI" and pair.ours.frames:
+        told.append((tally.payloads, compare_payloads(pair, pair.ours, frames)))
+    for counter, comparisons in told:
+        for one in comparisons:
+            counter[one.name, one.agrees, one.rule] += 1
             tally.examples.setdefault((one.name, one.agrees, one.rule), _example(listing, pair))
 
 

@@ -555,8 +555,8 @@ def _keep_payload(table: Table, row: Int, packet: Record, way: Int, block: np.nd
     flow, entry, snippets = table.flows[row], table.live[row], table.snippets
     seq = np.uint32(np.int64(packet.seq) + (np.int64(packet.flags) >> 1 & 1))  # behind the SYN
     if flow.data_packets[way] == 0:
-        if packet.protocol == TCP and entry.numbered >> way & 1 and seq != flow.next_seq[way]:
-            return  # not the beginning of what this side says
+        if packet.protocol == TCP and flow.flags[way, 1] and seq != flow.next_seq[way]:
+            return  # not the beginning of what this side says: its SYN was seen
         first = _take_chunk(snippets)
         if first == NEVER:
             return

@@ -1,10 +1,10 @@
-"""DNS: the question and the response code of one message.
+"""DNS: the first question and the response code of one message.
 
 The question is read, the answers are not: they would need compression pointers, and a question comes before anything
 that a pointer could point to. So a name is at most 255 bytes of labels in order, and reading it always ends.
 
 Sources: RFC 1035, 4.1 (message) and 4.2.2 (length before a message over TCP); RFC 4343 (names ignore case, escapes);
-RFC 2929 (opcodes); RFC 6895 and IANA's DNS parameters (types, response codes); RFC 3597 (TYPEnnn); RFC 6762, 5.4.
+RFC 2929 (opcodes); RFC 6895 and IANA's DNS parameters (types, response codes); RFC 3597 (TYPEnnn); RFC 6762, 5.3, 5.4.
 """
 
 import math
@@ -92,12 +92,13 @@ def dns_facts(message: bytes) -> Facts:
 
     Returns:
         dns_query in lower case (RFC 1035's presentation without the last dot, "." for the root), dns_query_type,
-        and the name's measures, once the whole question is there; dns_response_code from a response.
+        and the name's measures, once the whole question is there, the first of several (multicast DNS asks for
+        several); dns_response_code from a response.
     """
     if len(message) < HEADER_BYTES:
         return {}
     questions, *records = (int.from_bytes(message[at : at + 2]) for at in (4, 6, 8, 10))
-    if questions > 1 or message[2] >> 3 & 15 > 6 or max(records) > MOST_RECORDS or message[3] & 0x40:
+    if message[2] >> 3 & 15 > 6 or max(questions, *records) > MOST_RECORDS or message[3] & 0x40:
         return {}
     facts: Facts = {}
     if message[2] & 0x80:

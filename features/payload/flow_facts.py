@@ -44,7 +44,9 @@ def _stream_facts(forward: bytes, backward: bytes) -> Facts:
     for stream in (forward, backward):
         if stream[:1] == b"\x16":
             facts |= tls_facts(stream)
-    facts |= http_request_facts(forward) | http_response_facts(backward)
+    # a flow whose beginning was not recorded may begin with the response
+    facts |= http_request_facts(forward) or http_request_facts(backward)
+    facts |= http_response_facts(backward) or http_response_facts(forward)
     for side, stream in (("client", forward), ("server", backward)):
         software = ssh_software(stream)
         if software:

@@ -13,9 +13,9 @@ METHODS = (
     *("GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"),
     *("PROPFIND", "PROPPATCH", "MKCOL", "COPY", "MOVE", "LOCK", "UNLOCK", "REPORT", "SEARCH"),
 )
-_REQUEST = re.compile(rb"(%b) (?=[/*h\w])([!-~\x80-\xff]*)( HTTP/1\.\d\r?(?:\n|\Z))?" % b"|".join(
-    method.encode() for method in METHODS
-))  # fmt: skip
+_METHOD = re.compile(rb"(%b) +(?=[/*h\w])" % b"|".join(method.encode() for method in METHODS))
+_VERSION = re.compile(rb" HTTP/1\.\d\r?")
+_PRINTED = re.compile(rb"[ -~\x80-\xff]*\r?")
 _STATUS = re.compile(rb"HTTP/1\.\d ([1-5]\d\d)[ \r\n]")
 _HOST = re.compile(rb"\n[Hh][Oo][Ss][Tt]:[ \t]*([^\r\n]*?)[ \t]*(?::\d{1,5})?[ \t]*\r?\n")
 _HEAD_END = re.compile(rb"\n\r?\n")
@@ -24,15 +24,17 @@ _HEAD_END = re.compile(rb"\n\r?\n")
 def http_request_facts(stream: bytes) -> Facts:
     """Return http_method, http_uri_length and http_host (lower case, without the port) of the first request.
 
-    A target that is not followed by HTTP/1 is either cut (then the bytes end there) or none of a request's.
+    What stands between the method and HTTP/1 at the line's end is the target, blanks included: attacks have them, and
+    servers read on (RFC 9112, 3). A line without that end is either cut or none of a request's.
     """
-    request = _REQUEST.match(stream)
-    if request is None or (request[3] is None and not _may_be_cut(stream, request.end())):
+    method = _METHOD.match(stream)
+    if method is None:
         return {}
-    facts: Facts = {"http_method": request[1].decode("ascii")}
-    if request[3] is None:
-        return facts
-    facts["http_uri_length"] = len(request[2])
+    line, newline, _ = stream.partition(b"\n")
+    version = _VERSION.fullmatch(line, line.rfind(b" "))
+    if version is None:
+        return {} if newline or not _PRINTED.fullmatch(line) else {"http_method": method[1].decode("ascii")}
+    facts: Facts = {"http_method": method[1].decode("ascii"), "http_uri_length": version.start() - method.end()}
     ended = _HEAD_END.search(stream)
     host = _HOST.search(stream, 0, ended.end() if ended else len(stream))
     if host and host[1]:
@@ -47,7 +49,3 @@ def http_response_facts(stream: bytes) -> Facts:
         return {}
     code = int(status[1])
     return {"http_status": code, "http_failed": int(code >= 400)}
-
-
-def _may_be_cut(stream: bytes, at: int) -> bool:
-    return b" HTTP/1.".startswith(stream[at : at + 8]) and len(stream) - at < 10

@@ -118,13 +118,13 @@ def _client_facts(hello: Hello) -> Facts:
 
 
 def _server_facts(hello: Hello) -> Facts:
-    """Return the version: 1.3 is said by an extension, which may be cut, and by the cipher suite, which only it has."""
-    chosen = hello.extensions.get(SUPPORTED_VERSIONS)
+    """Return the version: 1.3, and drafts of it, have cipher suites of their own, and say it in an extension too."""
     if not hello.ciphers:
         return {}
-    version = TLS_1_3 if hello.ciphers[0] >> 8 == TLS_1_3_CIPHERS else hello.version
-    if chosen:
-        version = int.from_bytes(chosen[:2])
+    chosen = hello.extensions.get(SUPPORTED_VERSIONS)
+    version = int.from_bytes(chosen[:2]) if chosen else hello.version
+    if hello.ciphers[0] >> 8 == TLS_1_3_CIPHERS:
+        version = TLS_1_3
     return {"tls_version": VERSIONS[version]} if version in VERSIONS else {}
 
 

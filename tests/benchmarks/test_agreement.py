@@ -96,6 +96,29 @@ def test_inner_layer(tmp_path: Path) -> None:
     assert (tally.agree["both"], tally.agree["inside"]) == (0, 0)
 
 
+def question(name: bytes) -> bytes:
+    """A DNS query for the address of one label under example."""
+    labels = bytes((len(name),)) + name + b"\7example\0"
+    payload = bytes.fromhex("123401000001000000000000") + labels + b"\0\1\0\1"
+    return ipv4(UDP, struct.pack(">HHHH", 1000, 53, 8 + len(payload), 0) + payload)
+
+
+@pytest.mark.parametrize(
+    ("told", "outcome"),
+    [
+        ("[proto: 5/DNS][Hostname/SNI: A.example]", (True, "")),
+        ("[proto: 5/DNS]", (False, "theirs: not told of this flow")),
+        ("[proto: 5/DNS][Hostname/SNI: b.example]", (False, "theirs: a later message's name")),
+        ("[proto: 5/DNS][Hostname/SNI: c.example]", (False, "")),
+    ],
+)
+def test_payload_is_compared(told: str, outcome: tuple[bool, str], tmp_path: Path) -> None:
+    """The first question's name is ours; what the payload shows of theirs is a rule, all else is none."""
+    listing = ndpi_flow("UDP", (1000, 53), (2, 138, 0, 0)).replace("[proto: 0/Unknown]", told)
+    tally = compared(tmp_path, [ethernet(question(b"a")), ethernet(question(b"b"))], listing)
+    assert tally.payloads == {("dns_query", *outcome): 1}
+
+
 @pytest.mark.parametrize(
     ("cause", "frames", "listing"),
     [

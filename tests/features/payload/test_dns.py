@@ -49,6 +49,12 @@ def test_response(code: int) -> None:
     assert (facts["dns_query"], facts["dns_query_type"]) == ("a.example", "AAAA")
 
 
+def test_several_questions() -> None:
+    """Of several questions, as multicast DNS asks them, the first is read."""
+    asked = [DNSQR(qname=name, qtype="PTR") for name in ("_ipps._tcp.local", "_ipp._tcp.local")]
+    assert dns_facts(bytes(DNS(qd=asked)))["dns_query"] == "_ipps._tcp.local"
+
+
 def test_root_and_unknown_type() -> None:
     """The root is a dot of no length; a type without a name is written by RFC 3597."""
     facts = dns_facts(raw_query(b"\0")[:-4] + b"\xff\x1a\0\1")

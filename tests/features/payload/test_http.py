@@ -37,6 +37,16 @@ def test_cut_request() -> None:
     assert [len(one) for one in seen] == sorted(len(one) for one in seen)
 
 
+@pytest.mark.parametrize(
+    ("line", "length"),
+    [(b"GET /a;cat /etc/passwd|?b HTTP/1.1", 21), (b"GET     /a HTTP/1.1", 2), (b"GET /a HTTP/1.1", 2)],
+)
+def test_blanks_in_the_target(line: bytes, length: int) -> None:
+    """Blanks before the target are passed over, those in it are part of it, as servers read on."""
+    expected = {"http_method": "GET", "http_uri_length": length, "http_host": "b"}
+    assert http_request_facts(line + b"\r\nHost: b\r\n\r\n") == expected
+
+
 @pytest.mark.parametrize("stream", [b"GET lost\r\n", b"GET /x SIP/2.0\r\n", b"GETTING /", b"get / HTTP/1.1\r\n", b""])
 def test_no_request(stream: bytes) -> None:
     """A line without HTTP/1 behind the target is no request."""

@@ -14,6 +14,8 @@ from features.payload.quic import quic_version
         ("c36b3343cf0872", "2"),
         ("c3ff00001d0872", "draft-29"),
         ("c3513035300872", "Q050"),
+        ("c35130343650b4", "Q046"),  # the lengths of both ids in one byte
+        ("c9faceb0010872", "mvfst-22"),
         ("43000000010872", None),  # a short header
         ("c3000000000872", None),  # a version negotiation
         ("c30a0a0a0a0872", None),  # a version that is reserved

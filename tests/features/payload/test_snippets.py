@@ -122,6 +122,8 @@ def test_first_data_lost(tmp_path: Path) -> None:
     syn = tcp(b"", 0, "S")
     assert only(write(tmp_path / "a", [(0, syn), (0, tcp(b"later", 50)), (0, tcp(b"more", 55))])) == (b"", b"")
     assert only(write(tmp_path / "b", [(0, tcp(b"later", 50)), (0, tcp(b"more", 55))])) == (b"latermore", b"")
+    keep_alive = tcp(b"", 49, "A")  # one before the next byte (RFC 9293, 3.8.4)
+    assert only(write(tmp_path / "c", [(0, keep_alive), (0, tcp(b"later", 50))])) == (b"later", b"")
 
 
 def test_wrapped_sequence(tmp_path: Path) -> None:
