@@ -1,8 +1,9 @@
-"""What the numba kernels share: the types of their values as mypy sees them, and the mark for what was never seen."""
+"""What the numba kernels share: how they are compiled, the types of their values, the mark for what was never seen."""
 
 from typing import Any, TypeAlias
 
 import numpy as np
+from numba import njit
 
 Record: TypeAlias = Any
 """A row of a structured array inside a kernel: numba gives it its fields as attributes, mypy knows no such type."""
@@ -10,3 +11,12 @@ Int: TypeAlias = int | np.int64 | np.uint64
 """A number inside a kernel."""
 NEVER = -1
 """Marks a time, window or code that was never seen."""
+
+_UNCOUNTED: dict[str, Any] = {"nogil": True, "_nrt": False}
+"""Without reference counts: numba would count every array of a tuple up and down at each call that passes it, in locked
+additions that took three quarters of the meter's time. Who calls a kernel holds the arrays meanwhile."""
+
+part = njit(**_UNCOUNTED)
+"""Compiles a function that kernels call; it allocates nothing."""
+kernel = njit(cache=True, **_UNCOUNTED)
+"""Compiles what Python calls, likewise, and keeps it on disk."""

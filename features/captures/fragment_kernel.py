@@ -7,16 +7,15 @@ Sources: RFC 791, 3.2; RFC 8200, 4.5; RFC 1122, 3.3.2 (how long the others are w
 """
 
 import numpy as np
-from numba import njit
 
 from features.captures.packet_record import FIRST_FRAGMENT, Fragments, SkipReason
-from features.kernel_types import NEVER, Int, Record
+from features.kernel_types import NEVER, Int, Record, kernel, part
 
 FRAGMENT_NS = 60_000_000_000
 """How long a first fragment is remembered."""
 
 
-@njit(nogil=True)
+@part
 def _bucket(fragments: Fragments, packet: Record) -> Int:
     """Return the chain in which a fragment's datagram is looked for; random keys keep senders from choosing it."""
     keys = fragments.keys
@@ -26,7 +25,7 @@ def _bucket(fragments: Fragments, packet: Record) -> Int:
     return np.int64(total >> np.uint64(33)) % len(fragments.heads)
 
 
-@njit(nogil=True)
+@part
 def _is_of_datagram(entry: Record, packet: Record) -> bool:
     """Tell whether a fragment belongs to a first one: RFC 791, 3.2 and RFC 8200, 4.5, where the protocol is no part."""
     return (
@@ -41,7 +40,7 @@ def _is_of_datagram(entry: Record, packet: Record) -> bool:
     )
 
 
-@njit(nogil=True)
+@part
 def _remember_first(fragments: Fragments, packet: Record) -> None:
     """Put a first fragment at the head of its chain, in the place of the oldest one."""
     entries, heads, links = fragments.entries, fragments.heads, fragments.links
@@ -62,7 +61,7 @@ def _remember_first(fragments: Fragments, packet: Record) -> None:
     heads[bucket] = place
 
 
-@njit(nogil=True)
+@part
 def _follow_fragment(fragments: Fragments, packet: Record) -> Int:
     """Remember a first fragment; give a later one the ports and protocol of its first."""
     if packet.fragment == FIRST_FRAGMENT:
@@ -79,7 +78,7 @@ def _follow_fragment(fragments: Fragments, packet: Record) -> Int:
     return SkipReason.FRAGMENT.value
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def join_fragments(packets: np.ndarray, skipped: np.ndarray, fragments: Fragments) -> int:
     """Follow the fragments among packets, and leave out those whose first one is not known.
 

@@ -10,7 +10,6 @@ interface 4.2); libpcap's sf-pcap.c (the patched record header) and sf-pcapng.c 
 from typing import TypeAlias
 
 import numpy as np
-from numba import njit
 
 from features.captures.frames import (
     DIVIDE,
@@ -21,7 +20,7 @@ from features.captures.frames import (
     MULTIPLY,
     SHIFT,
 )
-from features.kernel_types import Int, Record
+from features.kernel_types import Int, Record, kernel, part
 
 OK, BAD_CAPTURED, BAD_LENGTH, BAD_TRAILER, BAD_BYTE_ORDER, BAD_VERSION, BAD_OPTION, UNKNOWN_INTERFACE, CROWDED = range(
     9
@@ -33,13 +32,13 @@ Head: TypeAlias = tuple[Int, Int, Int]
 """A pcapng block's index, its length and its type."""
 
 
-@njit(nogil=True)
+@part
 def _u16(block: np.ndarray, at: Int, little: bool) -> Int:
     a, b = np.int64(block[at]), np.int64(block[at + 1])
     return b << 8 | a if little else a << 8 | b
 
 
-@njit(nogil=True)
+@part
 def _u32(block: np.ndarray, at: Int, little: bool) -> Int:
     """Return the unsigned 32-bit number at an index."""
     a, b, c, d = np.int64(block[at]), np.int64(block[at + 1]), np.int64(block[at + 2]), np.int64(block[at + 3])
@@ -48,7 +47,7 @@ def _u32(block: np.ndarray, at: Int, little: bool) -> Int:
     return a << 24 | b << 16 | c << 8 | d
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def walk_records(block: np.ndarray, at: Int, end: Int, form: tuple[bool, int, int, int], rows: np.ndarray) -> Record:
     """Find the complete records of a classic pcap's ``block[at:end]`` until the rows are full.
 
@@ -81,7 +80,7 @@ def walk_records(block: np.ndarray, at: Int, end: Int, form: tuple[bool, int, in
     return count, at, OK
 
 
-@njit(nogil=True)
+@part
 def _time_ns(face: Record, high: Int, low: Int) -> Int:
     """Return the time of a packet block, 0 to LATEST_NS."""
     ticks = np.uint64(high) << np.uint64(32) | np.uint64(low)
@@ -105,7 +104,7 @@ def _time_ns(face: Record, high: Int, low: Int) -> Int:
     return min(moved, np.int64(LATEST_NS))
 
 
-@njit(nogil=True)
+@part
 def _set_resolution(face: Record, code: Int) -> None:
     """Write what if_tsresol says: ten to the minus code seconds, or two to the minus with the highest bit set."""
     if code & 0x80:
@@ -118,7 +117,7 @@ def _set_resolution(face: Record, code: Int) -> None:
     face.scale, face.unit = (MULTIPLY, power) if code <= 9 else (DIVIDE, power)
 
 
-@njit(nogil=True)
+@part
 def _offset_ns(block: np.ndarray, at: Int, little: bool) -> Int:
     """Return if_tsoffset, signed seconds, in nanoseconds within LATEST_NS of 0."""
     first, second = _u32(block, at, little), _u32(block, at + 4, little)
@@ -128,7 +127,7 @@ def _offset_ns(block: np.ndarray, at: Int, little: bool) -> Int:
     return min(max(seconds, -limit), limit) * NS_PER_S
 
 
-@njit(nogil=True)
+@part
 def _add_interface(block: np.ndarray, at: Int, stop: Int, section: Record, face: Record) -> Int:
     """Fill an interface from its description block, whose options end at stop."""
     little = section.little == 1
@@ -151,7 +150,7 @@ def _add_interface(block: np.ndarray, at: Int, stop: Int, section: Record, face:
     return OK
 
 
-@njit(nogil=True)
+@part
 def _add_packet(block: np.ndarray, head: Head, section: Record, interfaces: np.ndarray, row: Record) -> Int:
     """Fill a FRAME row from one of the three packet blocks."""
     at, total, kind = head
@@ -180,7 +179,7 @@ def _add_packet(block: np.ndarray, head: Head, section: Record, interfaces: np.n
     return OK
 
 
-@njit(nogil=True)
+@part
 def _begin_section(block: np.ndarray, at: Int, total: Int, little: bool, section: Record) -> Int:
     if total < 28:
         return BAD_LENGTH
@@ -190,7 +189,7 @@ def _begin_section(block: np.ndarray, at: Int, total: Int, little: bool, section
     return OK
 
 
-@njit(nogil=True)
+@part
 def _take_block(block: np.ndarray, head: Head, section: Record, interfaces: np.ndarray, row: Record) -> Int:
     """Read a block that the reader knows, pass over one that it does not; the row is filled from a packet block."""
     at, total, kind = head
@@ -205,7 +204,7 @@ def _take_block(block: np.ndarray, head: Head, section: Record, interfaces: np.n
     return _add_interface(block, at, at + total - 4, section, interfaces[section.interfaces])
 
 
-@njit(nogil=True)
+@part
 def _byte_order(block: np.ndarray, at: Int, section: Record) -> Int:
     """Return 1 if the block at an index is little-endian, 0 if big, 2 for a section header that says neither."""
     if _u32(block, at, True) != SECTION_HEADER:
@@ -214,7 +213,7 @@ def _byte_order(block: np.ndarray, at: Int, section: Record) -> Int:
     return 1 if magic == 0x1A2B3C4D else 0 if magic == 0x4D3C2B1A else 2
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def walk_blocks(
     block: np.ndarray, at: Int, end: Int, section: np.ndarray, interfaces: np.ndarray, rows: np.ndarray
 ) -> tuple[int, Int, Int]:

@@ -9,10 +9,9 @@ Ethernet.cc (FabricPath); libnetfilter_log's attributes.
 """
 
 import numpy as np
-from numba import njit
 
 from features.captures.packet_record import ETHERTYPE_ARP, ETHERTYPE_IPV4, ETHERTYPE_IPV6, INSIDE, SkipReason
-from features.kernel_types import Int, Record
+from features.kernel_types import Int, Record, kernel, part
 
 ETHERTYPE_MPLS, ETHERTYPE_FABRIC_PATH, ETHERTYPE_SERVICE_INSTANCE = 0x8847, 0x8903, 0x88E7
 LINK_ETHERNET, LINK_PKTAP = 1, 258
@@ -64,22 +63,22 @@ LINKS = {  # LINKTYPE_ number: (bytes to pass over, what lies behind them)
 LINK_HEADERS, LINK_KINDS = (np.array([LINKS.get(n, (0, 0))[i] for n in range(max(LINKS) + 1)]) for i in (0, 1))
 
 
-@njit(nogil=True)
+@part
 def _u16(block: np.ndarray, at: Int) -> Int:
     return np.int64(block[at]) << 8 | np.int64(block[at + 1])
 
 
-@njit(nogil=True)
+@part
 def _u32(block: np.ndarray, at: Int) -> Int:
     return _u16(block, at) << 16 | _u16(block, at + 2)
 
 
-@njit(nogil=True)
+@part
 def _u16_little(block: np.ndarray, at: Int) -> Int:
     return np.int64(block[at]) | np.int64(block[at + 1]) << 8
 
 
-@njit(nogil=True)
+@part
 def _ip_by_version(block: np.ndarray, at: Int, end: Int) -> Int:
     """Return the EtherType that the first nibble of a bare datagram stands for, 0 if none."""
     if at >= end:
@@ -88,7 +87,7 @@ def _ip_by_version(block: np.ndarray, at: Int, end: Int) -> Int:
     return ETHERTYPE_IPV4 if version == 4 else ETHERTYPE_IPV6 if version == 6 else 0
 
 
-@njit(nogil=True)
+@part
 def _llc(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     """Return what lies behind an IEEE 802.2 header: IP by its own SAP, or an EtherType in SNAP."""
     if end - at < 3:
@@ -104,7 +103,7 @@ def _llc(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     return at + 8, _u16(block, at + 6) if organisation in (0, 0xF8) else 0  # 0xF8: IEEE 802.1H bridges
 
 
-@njit(nogil=True)
+@part
 def _ppp(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     """Return what lies behind a PPP protocol field, of one byte where it is compressed (RFC 1661, 2 and 6.5)."""
     if end - at < 2:
@@ -117,7 +116,7 @@ def _ppp(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     return at + size, ETHERTYPE_MPLS if protocol in (0x281, 0x283) else 0
 
 
-@njit(nogil=True)
+@part
 def _mpls(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     """Return what lies behind a stack of labels: IP by its version, or Ethernet behind a control word (RFC 4448)."""
     while end - at >= 4:
@@ -129,7 +128,7 @@ def _mpls(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     return end + 1, 0
 
 
-@njit(nogil=True)
+@part
 def _ethernet(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     """Return the index behind an Ethernet header, and its EtherType or AS_LLC for a length."""
     if end - at < 14:
@@ -138,7 +137,7 @@ def _ethernet(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     return at + 14, ethertype if ethertype >= 0x600 else AS_LLC
 
 
-@njit(nogil=True)
+@part
 def _wifi(block: np.ndarray, at: Int, end: Int, unit: Int, is_swapped: bool) -> tuple[Int, Int]:
     """Return what lies behind an IEEE 802.11 header (9.3.2) filled up to a multiple of unit, or a negative reason.
 
@@ -165,13 +164,13 @@ def _wifi(block: np.ndarray, at: Int, end: Int, unit: Int, is_swapped: bool) -> 
     return at + (header + unit - 1) // unit * unit, AS_LLC
 
 
-@njit(nogil=True)
+@part
 def _passed(at: Int, end: Int, length: Int) -> Int:
     """Return the index behind a header that gives its own length, eight bytes at least; just beyond end if cut."""
     return at + max(np.int64(length), np.int64(8)) if length <= end - at else end + 1
 
 
-@njit(nogil=True)
+@part
 def _radiotap(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     """Return the index of the 802.11 header behind a radiotap one, and of what its length is said to be a multiple."""
     if end - at < 8:
@@ -186,7 +185,7 @@ def _radiotap(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     return _passed(at, end, length), 4 if is_padded else 1
 
 
-@njit(nogil=True)
+@part
 def _radio(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:
     """Return what lies behind the headers that drivers of IEEE 802.11 put before it."""
     unit: Int = 1
@@ -199,7 +198,7 @@ def _radio(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:
     return _wifi(block, at, end, unit, kind == AS_SWAPPED_WIFI)
 
 
-@njit(nogil=True)
+@part
 def _of_link(at: Int, link_type: Int) -> tuple[Int, Int]:
     """Return where the framing of a link type begins and its kind, or a negative reason if it is not decoded."""
     if link_type >= len(LINK_KINDS) or link_type < 0 or LINK_KINDS[link_type] == 0:
@@ -207,7 +206,7 @@ def _of_link(at: Int, link_type: Int) -> tuple[Int, Int]:
     return at + LINK_HEADERS[link_type], np.int64(LINK_KINDS[link_type])
 
 
-@njit(nogil=True)
+@part
 def _per_packet(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:
     """Return what lies behind a header that names the link type of each packet: PPI's, or macOS's pktap."""
     least = 8 if kind == AS_PPI else 12
@@ -220,7 +219,7 @@ def _per_packet(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, I
     return _of_link(_passed(at, end, length), link_type)
 
 
-@njit(nogil=True)
+@part
 def _netfilter(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     """Return where the packet lies among the attributes of netfilter's log, each of a length, a type and a value."""
     at += 4
@@ -234,7 +233,7 @@ def _netfilter(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     return end + 1, 0
 
 
-@njit(nogil=True)
+@part
 def _frame_relay(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     """Return what lies behind a frame relay address of two bytes: RFC 2427's NLPID, or Cisco's EtherType."""
     if end - at < 10:
@@ -248,7 +247,7 @@ def _frame_relay(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     return at + 1, ETHERTYPE_IPV4 if block[at] == 0xCC else ETHERTYPE_IPV6 if block[at] == 0x8E else 0
 
 
-@njit(nogil=True)
+@part
 def _point_to_point(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     """Return what lies behind the framings of serial lines: PPP with or without its address, or Cisco's HDLC."""
     if end - at < 4:
@@ -258,7 +257,7 @@ def _point_to_point(block: np.ndarray, at: Int, end: Int) -> tuple[Int, Int]:
     return _ppp(block, at + 2 if _u16(block, at) == 0xFF03 else at, end)
 
 
-@njit(nogil=True)
+@part
 def _typed(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:
     """Return the EtherType before an index, or two bytes into the header of SLL2; LLC where cooked frames say so."""
     if at > end:
@@ -267,7 +266,7 @@ def _typed(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:
     return at, ethertype if ethertype >= 0x600 else AS_LLC if ethertype == 4 else 0
 
 
-@njit(nogil=True)
+@part
 def _framing(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]:  # noqa: PLR0911 (a switch)
     """Take one framing off: the index and the kind of what lies behind it."""
     if kind == AS_ETHERNET:
@@ -291,7 +290,7 @@ def _framing(block: np.ndarray, at: Int, end: Int, kind: Int) -> tuple[Int, Int]
     return _radio(block, at, end, kind)
 
 
-@njit(nogil=True)
+@part
 def _tag(block: np.ndarray, at: Int, end: Int, vlan: Int) -> tuple[Int, Int, Int]:
     """Take an 802.1Q tag off: what lies behind it, and the tags so far with this one; an id of 0 is none."""
     if end - at < 4:
@@ -300,7 +299,7 @@ def _tag(block: np.ndarray, at: Int, end: Int, vlan: Int) -> tuple[Int, Int, Int
     return at + 4, AS_LLC if 0 < kind < 0x600 else kind, vlan << 12 | number if number else vlan
 
 
-@njit(nogil=True)
+@part
 def _unwrapped(block: np.ndarray, at: Int, end: Int, kind: Int, vlan: Int) -> tuple[Int, Int, Int]:
     """Take off framings, tags and labels until an EtherType that is none of them: its header's index, itself, the tags.
 
@@ -326,7 +325,7 @@ def _unwrapped(block: np.ndarray, at: Int, end: Int, kind: Int, vlan: Int) -> tu
     return at, kind, vlan
 
 
-@njit(nogil=True)
+@part
 def _link(block: np.ndarray, at: Int, end: Int, row: Record) -> tuple[Int, Int, Int]:
     """Return the network header's index, beyond end if cut; its EtherType, or a reason's negative; the VLAN tags."""
     link_type = row.link_type
@@ -340,7 +339,7 @@ def _link(block: np.ndarray, at: Int, end: Int, row: Record) -> tuple[Int, Int, 
     return _unwrapped(block, at, end, kind, 0)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def strip_links(block: np.ndarray, rows: np.ndarray) -> None:
     """Turn frames into what they carry.
 

@@ -55,7 +55,8 @@ def _unwrap(block: np.ndarray, rows: np.ndarray, packets: np.ndarray, tunnels: T
     candidates = np.arange(len(rows), dtype=np.int32)
     while found := enter_tunnels(block, rows, candidates, tunnels):
         strip_links(block, tunnels.rows[:found])
-        reasons = try_packets(block, tunnels.rows[:found], packets)
+        reasons = np.empty(found, dtype=np.uint8)
+        try_packets(block, tunnels.rows[:found], packets, reasons)
         candidates = tunnels.places[: keep_inner(rows, found, reasons, tunnels)].copy()
 
 

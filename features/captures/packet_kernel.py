@@ -8,30 +8,29 @@ RFC 792 and 4443 (ICMP).
 """
 
 import numpy as np
-from numba import njit
 
 from features.captures.packet_record import ETHERTYPE_IPV4, LATER_FRAGMENT, SkipReason
-from features.kernel_types import NEVER, Int, Record
+from features.kernel_types import NEVER, Int, Record, kernel, part
 
 PROTOCOL_ICMP, PROTOCOL_TCP, PROTOCOL_UDP, PROTOCOL_ICMPV6, PROTOCOL_SCTP = 1, 6, 17, 58, 132
 
 
-@njit(nogil=True)
+@part
 def _u16(block: np.ndarray, at: Int) -> Int:
     return np.int64(block[at]) << 8 | np.int64(block[at + 1])
 
 
-@njit(nogil=True)
+@part
 def _u32(block: np.ndarray, at: Int) -> Int:
     return _u16(block, at) << 16 | _u16(block, at + 2)
 
 
-@njit(nogil=True)
+@part
 def _u64(block: np.ndarray, at: Int) -> Int:
     return np.uint64(_u32(block, at)) << np.uint64(32) | np.uint64(_u32(block, at + 4))
 
 
-@njit(nogil=True)
+@part
 def _ipv4(block: np.ndarray, at: Int, end: Int, on_wire: Int, packet: Record) -> tuple[Int, Int, Int]:
     """Fill the packet's network fields.
 
@@ -63,7 +62,7 @@ def _ipv4(block: np.ndarray, at: Int, end: Int, on_wire: Int, packet: Record) ->
     return SkipReason.NONE.value, at + header, length - header
 
 
-@njit(nogil=True)
+@part
 def _extension_bytes(kind: Int, units: Int) -> Int:
     """Return the length of an IPv6 extension header, 0 if the kind is none (RFC 8200, 4; RFC 4302 for AH)."""
     if kind in (0, 43, 60, 135, 139, 140):
@@ -75,7 +74,7 @@ def _extension_bytes(kind: Int, units: Int) -> Int:
     return 0
 
 
-@njit(nogil=True)
+@part
 def _ipv6(block: np.ndarray, at: Int, end: Int, on_wire: Int, packet: Record) -> tuple[Int, Int, Int]:
     """Fill the packet's network fields, walking the extension headers; returns as _ipv4."""
     if end - at < 40:
@@ -114,7 +113,7 @@ def _ipv6(block: np.ndarray, at: Int, end: Int, on_wire: Int, packet: Record) ->
     return SkipReason.NONE.value, at, rest
 
 
-@njit(nogil=True)
+@part
 def _tcp(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) -> Int:
     if rest < 20:
         return SkipReason.BAD_TRANSPORT_HEADER.value
@@ -135,7 +134,7 @@ def _tcp(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) -> Int
     return SkipReason.NONE.value
 
 
-@njit(nogil=True)
+@part
 def _transport(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) -> Int:
     """Fill the packet's transport fields and return the reason."""
     packet.src_port = 0
@@ -173,7 +172,7 @@ def _transport(block: np.ndarray, at: Int, end: Int, rest: Int, packet: Record) 
     return SkipReason.NONE.value
 
 
-@njit(nogil=True)
+@part
 def _decode_packet(block: np.ndarray, row: Record, packet: Record) -> Int:
     """Decode one datagram into a PACKET row and return its SkipReason; the row holds no packet unless that is NONE."""
     if row.link_type < 0:
@@ -191,16 +190,14 @@ def _decode_packet(block: np.ndarray, row: Record, packet: Record) -> Int:
     return _transport(block, at, end, rest, packet)
 
 
-@njit(cache=True, nogil=True)
-def try_packets(block: np.ndarray, rows: np.ndarray, scratch: np.ndarray) -> np.ndarray:
-    """Return the SkipReason that each of some stripped FRAME rows would have, uint8; scratch is one PACKET row."""
-    reasons = np.empty(len(rows), dtype=np.uint8)
+@kernel
+def try_packets(block: np.ndarray, rows: np.ndarray, scratch: np.ndarray, reasons: np.ndarray) -> None:
+    """Write the SkipReason that each of some stripped FRAME rows would have, uint8; scratch is one PACKET row."""
     for i in range(len(rows)):
         reasons[i] = _decode_packet(block, rows[i], scratch[0])
-    return reasons
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def decode_packets(block: np.ndarray, rows: np.ndarray, packets: np.ndarray, skipped: np.ndarray) -> tuple[int, bool]:
     """Decode what strip_links made of frames.
 

@@ -10,11 +10,10 @@ draft-ietf-nvo3-vxlan-gpe, 8926 (Geneve), 3GPP TS 29.281 (GTP-U), RFC 2003, 2473
 """
 
 import numpy as np
-from numba import njit
 
 from features.captures.link_kernel import AS_ETHERNET, AS_IP, AS_SERIAL, AS_SWAPPED_WIFI, AS_WIFI, ETHERTYPE_MPLS
 from features.captures.packet_record import ETHERTYPE_IPV4, ETHERTYPE_IPV6, INSIDE, Tunnel, Tunnels
-from features.kernel_types import Int, Record
+from features.kernel_types import Int, Record, kernel, part
 
 ETHERTYPE_ETHERNET, ETHERTYPE_PPP = 0x6558, 0x880B
 ETHERTYPE_ERSPAN, ETHERTYPE_ERSPAN_3, ETHERTYPE_WCCP = 0x88BE, 0x22EB, 0x883E
@@ -26,17 +25,17 @@ Outer = tuple[Int, Int, Int, bool]
 Inside = tuple[Int, Int, Int, Int]
 
 
-@njit(nogil=True)
+@part
 def _u16(block: np.ndarray, at: Int) -> Int:
     return np.int64(block[at]) << 8 | np.int64(block[at + 1])
 
 
-@njit(nogil=True)
+@part
 def _u24(block: np.ndarray, at: Int) -> Int:
     return _u16(block, at) << 8 | np.int64(block[at + 2])
 
 
-@njit(nogil=True)
+@part
 def _outer_ipv4(block: np.ndarray, at: Int, end: Int, on_wire: Int) -> Outer:
     """Read an IPv4 header as far as tunnels need it; protocol 0 if the packet kernel would refuse it."""
     header = (np.int64(block[at]) & 15) * 4 if end - at >= 20 else 0
@@ -50,7 +49,7 @@ def _outer_ipv4(block: np.ndarray, at: Int, end: Int, on_wire: Int) -> Outer:
     return np.int64(block[at + 9]), at + header, min(end, at + length), _u16(block, at + 6) & 0x3FFF != 0
 
 
-@njit(nogil=True)
+@part
 def _outer_ipv6(block: np.ndarray, at: Int, end: Int, on_wire: Int) -> Outer:
     """Read an IPv6 header and its extension headers likewise (RFC 8200, 4)."""
     if end - at < 40 or block[at] >> 4 != 6:
@@ -70,7 +69,7 @@ def _outer_ipv6(block: np.ndarray, at: Int, end: Int, on_wire: Int) -> Outer:
     return kind, at, stop, is_fragment
 
 
-@njit(nogil=True)
+@part
 def _erspan(block: np.ndarray, at: Int, end: Int, flags: Int, protocol: Int) -> Inside:
     """Return the mirrored frame: type I has no header of its own, and no sequence number in GRE; III may have two."""
     if protocol == ETHERTYPE_ERSPAN:
@@ -80,7 +79,7 @@ def _erspan(block: np.ndarray, at: Int, end: Int, flags: Int, protocol: Int) -> 
     return at + (20 if block[at + 11] & 1 else 12), AS_ETHERNET, Tunnel.ERSPAN.value, 0
 
 
-@njit(nogil=True)
+@part
 def _gre(block: np.ndarray, at: Int, end: Int) -> Inside:  # noqa: PLR0911 (a switch)
     """Return what GRE carries: version 0 by its EtherType, version 1 PPP (RFC 2637, 4.1)."""
     if end - at < 4:
@@ -103,7 +102,7 @@ def _gre(block: np.ndarray, at: Int, end: Int) -> Inside:  # noqa: PLR0911 (a sw
     return (at, protocol, Tunnel.GRE.value, 0) if protocol >= 0x600 else NOTHING
 
 
-@njit(nogil=True)
+@part
 def _vxlan(block: np.ndarray, at: Int, end: Int) -> Inside:
     """Return what VXLAN carries: Ethernet, or with the P bit of its generic extension what the fourth byte says."""
     if end - at < 8 or not block[at] & 8 or block[at + 7]:
@@ -119,7 +118,7 @@ def _vxlan(block: np.ndarray, at: Int, end: Int) -> Inside:
     return at + 8, kind, Tunnel.VXLAN.value, network
 
 
-@njit(nogil=True)
+@part
 def _geneve(block: np.ndarray, at: Int, end: Int) -> Inside:
     if end - at < 8 or block[at] >> 6 or block[at + 7]:
         return NOTHING
@@ -130,7 +129,7 @@ def _geneve(block: np.ndarray, at: Int, end: Int) -> Inside:
     return inside, AS_ETHERNET if kind == ETHERTYPE_ETHERNET else kind, Tunnel.GENEVE.value, _u24(block, at + 4)
 
 
-@njit(nogil=True)
+@part
 def _gtp(block: np.ndarray, at: Int, end: Int) -> Inside:
     """Return the user's packet in a G-PDU, behind its extension headers; their lengths are in units of four bytes."""
     if end - at < 8 or block[at] & 0xF0 != 0x30 or block[at + 1] != 0xFF:
@@ -147,7 +146,7 @@ def _gtp(block: np.ndarray, at: Int, end: Int) -> Inside:
     return at, AS_IP, Tunnel.GTP_U.value, 0
 
 
-@njit(nogil=True)
+@part
 def _teredo(block: np.ndarray, at: Int, end: Int) -> Inside:
     """Return the IPv6 packet behind an authentication and an origin indication, if it fills what UDP says there is.
 
@@ -163,7 +162,7 @@ def _teredo(block: np.ndarray, at: Int, end: Int) -> Inside:
     return at, ETHERTYPE_IPV6, Tunnel.TEREDO.value, 0
 
 
-@njit(nogil=True)
+@part
 def _l2tp(block: np.ndarray, at: Int, end: Int) -> Inside:
     """Return the PPP frame of a data message (RFC 2661, 3.1)."""
     if end - at < 6 or _u16(block, at) & 0x800F != 2:
@@ -175,7 +174,7 @@ def _l2tp(block: np.ndarray, at: Int, end: Int) -> Inside:
     return at, AS_SERIAL, Tunnel.L2TP.value, 0
 
 
-@njit(nogil=True)
+@part
 def _capwap(block: np.ndarray, at: Int, end: Int) -> Inside:
     """Return the station's frame: of IEEE 802.11 or of Ethernet; not that of a fragment, of DTLS or to keep alive."""
     if end - at < 8 or block[at] or block[at + 3] & 0x88:
@@ -184,7 +183,7 @@ def _capwap(block: np.ndarray, at: Int, end: Int) -> Inside:
     return at + (np.int64(block[at + 1]) >> 3) * 4, kind, Tunnel.CAPWAP.value, 0
 
 
-@njit(nogil=True)
+@part
 def _ayiya(block: np.ndarray, at: Int, end: Int) -> Inside:
     """Return what is behind an identity of two to the power of its length, and a signature in units of four bytes."""
     if end - at < 8 or block[at + 2] & 15 != 1 or block[at + 3] not in (IPV4_IN_IP, IPV6_IN_IP):
@@ -194,7 +193,7 @@ def _ayiya(block: np.ndarray, at: Int, end: Int) -> Inside:
     return at + 8 + size, kind, Tunnel.AYIYA.value, 0
 
 
-@njit(nogil=True)
+@part
 def _tzsp(block: np.ndarray, at: Int, end: Int) -> Inside:
     """Return the frame of a remote sniffer, behind fields that end with one of type 1; type 0 has no length."""
     if end - at < 5 or block[at] != 1 or block[at + 1] > 1 or _u16(block, at + 2) not in (1, 18):
@@ -208,7 +207,7 @@ def _tzsp(block: np.ndarray, at: Int, end: Int) -> Inside:
     return NOTHING
 
 
-@njit(nogil=True)
+@part
 def _by_port(block: np.ndarray, at: Int, end: Int, port: Int) -> Inside:  # noqa: PLR0911 (a switch)
     """Return what a UDP payload at an index carries if the port and its header are a tunnel's."""
     if port in (4789, 4790, 8472):
@@ -232,7 +231,7 @@ def _by_port(block: np.ndarray, at: Int, end: Int, port: Int) -> Inside:  # noqa
     return (at, ETHERTYPE_MPLS, Tunnel.MPLS.value, 0) if port == 6635 else NOTHING
 
 
-@njit(nogil=True)
+@part
 def _inside(block: np.ndarray, at: Int, end: Int, protocol: Int) -> Inside:  # noqa: PLR0911 (a switch)
     """Return what an IP payload at an index carries."""
     if protocol == UDP:
@@ -251,7 +250,7 @@ def _inside(block: np.ndarray, at: Int, end: Int, protocol: Int) -> Inside:  # n
     return (at, ETHERTYPE_MPLS, Tunnel.MPLS.value, 0) if protocol == MPLS_IN_IP else NOTHING
 
 
-@njit(nogil=True)
+@part
 def _enter(block: np.ndarray, row: Record, inner: Record, counts: np.ndarray) -> Int:
     """Fill a FRAME row with what the packet of another one carries; returns the tunnel, 0 if there is none to enter."""
     start = np.int64(row.start)
@@ -276,7 +275,7 @@ def _enter(block: np.ndarray, row: Record, inner: Record, counts: np.ndarray) ->
     return tunnel
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def enter_tunnels(block: np.ndarray, rows: np.ndarray, candidates: np.ndarray, tunnels: Tunnels) -> int:
     """Find the tunnels among packets.
 
@@ -299,7 +298,7 @@ def enter_tunnels(block: np.ndarray, rows: np.ndarray, candidates: np.ndarray, t
     return found
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def keep_inner(rows: np.ndarray, found: int, reasons: np.ndarray, tunnels: Tunnels) -> int:
     """Put the packet inside in the place of the one outside wherever it can be decoded, and count.
 

@@ -29,6 +29,8 @@ AT_FIRST = {
 OPEN_LIST, CLOSED_LIST = 0, 1
 FIRST_ROWS = 4096
 """The live flows that the first slots are for."""
+LOOK_AHEAD = 16
+"""Packets whose flows are asked of the memory before the first of them is metered."""
 HASH_WORDS = 11
 """The 32-bit words of a key: two for each half address, the ports, the protocol and the VLAN."""
 
@@ -90,6 +92,7 @@ class Table(NamedTuple):
     blank: np.ndarray  # one FLOW row as it is before its first packet
     hash_keys: np.ndarray  # uint64, random, HASH_WORDS + 1 of them
     held: np.ndarray  # one PACKET row, the one that waits
+    tags: np.ndarray  # uint32, LOOK_AHEAD of them: hashes of the packets that are next
     snippets: Snippets  # the first payload bytes of the live flows and of those in export
 
 
@@ -111,7 +114,7 @@ def new_table(rows: int, export_rows: int, hash_keys: np.ndarray) -> Table:
     for name in ("head", "tail", "clock_ns", "swept_ns", "free"):
         state[name] = NEVER
     try:
-        live, flows = np.zeros(rows, dtype=LIVE), np.zeros(rows, dtype=FLOW)
+        live, flows = np.empty(rows, dtype=LIVE), np.empty(rows, dtype=FLOW)
     except MemoryError as error:
         size = rows * (LIVE.itemsize + FLOW.itemsize)
         expected, received = "a table that fits in memory", f"{rows:,} flows, {size / 1e9:,.0f} GB"
@@ -126,6 +129,7 @@ def new_table(rows: int, export_rows: int, hash_keys: np.ndarray) -> Table:
         blank=blank_flow(),
         hash_keys=hash_keys,
         held=np.zeros(1, dtype=PACKET),
+        tags=np.zeros(LOOK_AHEAD, dtype=np.uint32),
         snippets=new_snippets(export_rows),
     )
 

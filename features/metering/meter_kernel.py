@@ -9,14 +9,14 @@ Sources: RFC 5103 (biflows), RFC 5102 (end reasons), Lemire and Kaser 2014, "Str
 """
 
 import numpy as np
-from numba import njit
 
 from features.captures.packet_record import LATER_FRAGMENT
-from features.kernel_types import NEVER, Int, Record
-from features.metering.flow_record import FIRST_PACKETS, LARGEST_FIRST_PAYLOAD, MOST_PACKETS, EndReason
+from features.kernel_types import NEVER, Int, Record, kernel, part
+from features.metering.flow_record import FIRST_PACKETS, FLOW, LARGEST_FIRST_PAYLOAD, MOST_PACKETS, EndReason
 from features.metering.flow_table import CLOSED_LIST, HASH_WORDS, OPEN_LIST, Limits, Table, new_slots
 from features.metering.zeek_state import HISTORY_WORDS, LETTER_BITS, LETTERS_PER_WORD, Endpoint, Letter
 from features.payload.snippets import CHUNK_BYTES, HELLO_BYTES, SIDE_BYTES, Snippets
+from features.prefetch import LINE_BYTES, prefetch
 
 RELINK_NS = 1_000_000_000
 LATENESS_NS = 1_000_000_000
@@ -24,13 +24,14 @@ LATENESS_NS = 1_000_000_000
 LEAP_NS = 3_600_000_000_000
 """A packet that is more than this ahead of both the clock and the next packet has not the time that it says."""
 
+FLOW_BYTES = FLOW.itemsize
 SECONDS = 1e-9
 TCP = 6
 FIN, SYN, RST, ACK = 1, 2, 4, 16
 SYN_KIND, REPEATED_KIND = 0, 1
 
 
-@njit(nogil=True)
+@part
 def _insert_slot(slots: np.ndarray, entry: np.uint64) -> None:
     mask = np.uint64(len(slots) - 1)
     at = entry >> np.uint64(32) & mask
@@ -39,14 +40,14 @@ def _insert_slot(slots: np.ndarray, entry: np.uint64) -> None:
     slots[at] = entry
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _refill_slots(old: np.ndarray, new: np.ndarray) -> None:
     for entry in old:
         if entry:
             _insert_slot(new, entry)
 
 
-@njit(nogil=True)
+@part
 def _delete_slot(slots: np.ndarray, entry: np.uint64) -> None:
     """Take an entry out and move those behind it up, so that no probe meets a gap before its entry."""
     mask = np.uint64(len(slots) - 1)
@@ -64,7 +65,7 @@ def _delete_slot(slots: np.ndarray, entry: np.uint64) -> None:
     slots[hole] = 0
 
 
-@njit(nogil=True)
+@part
 def _link(table: Table, which: Int, row: Int) -> None:
     """Put a row at the end of a list."""
     state, live = table.state[0], table.live
@@ -79,7 +80,7 @@ def _link(table: Table, which: Int, row: Int) -> None:
     state.tail[which] = row
 
 
-@njit(nogil=True)
+@part
 def _unlink(table: Table, which: Int, row: Int) -> None:
     state, live = table.state[0], table.live
     before, after = live[row].previous, live[row].next
@@ -93,7 +94,7 @@ def _unlink(table: Table, which: Int, row: Int) -> None:
         live[after].previous = before
 
 
-@njit(nogil=True)
+@part
 def _finish(table: Table, row: Int, reason: Int) -> None:
     """Move a flow from the table to the export buffer, which has room."""
     state, entry = table.state[0], table.live[row]
@@ -110,7 +111,7 @@ def _finish(table: Table, row: Int, reason: Int) -> None:
     state.live -= 1
 
 
-@njit(nogil=True)
+@part
 def _reason_now(table: Table, limits: Limits, row: Int) -> Int:
     """Return why a flow has ended by the clock, 0 if it has not."""
     entry, clock_ns = table.live[row], table.state[0].clock_ns
@@ -119,7 +120,7 @@ def _reason_now(table: Table, limits: Limits, row: Int) -> Int:
     return EndReason.IDLE.value if clock_ns - entry.seen_ns >= limits.idle_ns else 0
 
 
-@njit(nogil=True)
+@part
 def _sweep(table: Table, limits: Limits) -> bool:
     """Hand out the flows that have ended by the clock; False when the export buffer was full before all were out."""
     state, live = table.state[0], table.live
@@ -136,7 +137,7 @@ def _sweep(table: Table, limits: Limits) -> bool:
             return True
 
 
-@njit(nogil=True)
+@part
 def _from_low(packet: Record) -> bool:
     """Tell whether the packet's sender is the lower end of its key."""
     if packet.src_high != packet.dst_high:
@@ -146,7 +147,7 @@ def _from_low(packet: Record) -> bool:
     return packet.src_port <= packet.dst_port
 
 
-@njit(nogil=True)
+@part
 def _tag(packet: Record, keys: np.ndarray) -> np.uint32:
     """Return the hash of the packet's key: the same for both directions."""
     if _from_low(packet):
@@ -165,7 +166,7 @@ def _tag(packet: Record, keys: np.ndarray) -> np.uint32:
     return _spread(total >> shift)
 
 
-@njit(nogil=True)
+@part
 def _spread(value: np.uint64) -> np.uint32:
     """Return 32 bits one to one (MurmurHash3's finaliser): keys in a row must not fill slots in a row."""
     value = (value ^ value >> np.uint64(16)) * np.uint64(0x85EBCA6B) & np.uint64(0xFFFFFFFF)
@@ -173,7 +174,7 @@ def _spread(value: np.uint64) -> np.uint32:
     return np.uint32(value ^ value >> np.uint64(16))
 
 
-@njit(nogil=True)
+@part
 def _swapped(word: np.uint64) -> np.uint64:
     """Return eight bytes in the opposite order: an address's number as its bytes lie in a FLOW row."""
     for bits, mask in ((8, 0x00FF00FF00FF00FF), (16, 0x0000FFFF0000FFFF), (32, 0x00000000FFFFFFFF)):
@@ -182,7 +183,7 @@ def _swapped(word: np.uint64) -> np.uint64:
     return word
 
 
-@njit(nogil=True)
+@part
 def _is_forward(table: Table, row: Int, packet: Record) -> bool:
     """Tell whether the packet is from the flow's src to its dst."""
     flow, words = table.flows[row], table.words[row]
@@ -196,7 +197,7 @@ def _is_forward(table: Table, row: Int, packet: Record) -> bool:
     )
 
 
-@njit(nogil=True)
+@part
 def _is_backward(table: Table, row: Int, packet: Record) -> bool:
     """Tell whether the packet is from the flow's dst to its src."""
     flow, words = table.flows[row], table.words[row]
@@ -210,7 +211,7 @@ def _is_backward(table: Table, row: Int, packet: Record) -> bool:
     )
 
 
-@njit(nogil=True)
+@part
 def _find(table: Table, packet: Record, tag: np.uint32) -> Int:
     """Return the row of the live flow with the packet's key, NEVER if there is none."""
     slots, shift = table.slots, np.uint64(32)
@@ -230,7 +231,7 @@ def _find(table: Table, packet: Record, tag: np.uint32) -> Int:
     return NEVER
 
 
-@njit(nogil=True)
+@part
 def _free_row(state: Record, live: np.ndarray) -> Int:
     """Take a row that is not in use, which there is."""
     row = np.int64(state.free)
@@ -242,7 +243,7 @@ def _free_row(state: Record, live: np.ndarray) -> Int:
     return row
 
 
-@njit(nogil=True)
+@part
 def _open_flow(table: Table, packet: Record, tag: np.uint32, time_ns: Int) -> Int:
     """Start a flow in a row that is not in use, which there is, and return the row."""
     state = table.state[0]
@@ -271,7 +272,7 @@ def _open_flow(table: Table, packet: Record, tag: np.uint32, time_ns: Int) -> In
     return row
 
 
-@njit(nogil=True)
+@part
 def _add_gap(flow: Record, which: Int, gap: Int) -> None:
     seconds = np.float32(gap * SECONDS)
     flow.gap_min_s[which] = min(flow.gap_min_s[which], seconds)
@@ -279,7 +280,7 @@ def _add_gap(flow: Record, which: Int, gap: Int) -> None:
     flow.gap_sq[which] += np.float64(gap) * np.float64(gap)
 
 
-@njit(nogil=True)
+@part
 def _add_times(flow: Record, way: Int, time_ns: Int, activity_gap_ns: Int) -> Int:
     """Add the packet's time; returns the gap since the packet before, 0 for the first and for one out of order."""
     gap = max(time_ns - flow.last_ns, 0)
@@ -301,7 +302,7 @@ def _add_times(flow: Record, way: Int, time_ns: Int, activity_gap_ns: Int) -> In
     return gap
 
 
-@njit(nogil=True)
+@part
 def _add_volume(flow: Record, way: Int, packet: Record, time_ns: Int) -> None:
     length, payload = packet.length, packet.payload
     if flow.packets[way] == 0 or length < flow.length_min[way]:
@@ -322,7 +323,7 @@ def _add_volume(flow: Record, way: Int, packet: Record, time_ns: Int) -> None:
     flow.fragments[way] += packet.fragment > 0
 
 
-@njit(nogil=True)
+@part
 def _add_first(flow: Record, way: Int, packet: Record, gap: Int) -> None:
     at = flow.packets[0] + flow.packets[1] - 1
     if at < FIRST_PACKETS:
@@ -331,7 +332,7 @@ def _add_first(flow: Record, way: Int, packet: Record, gap: Int) -> None:
         flow.first_gap_s[at] = np.float32(gap * SECONDS)
 
 
-@njit(nogil=True)
+@part
 def _add_sequence(flow: Record, entry: Record, way: Int, packet: Record) -> None:
     """Follow the sequence numbers, modulo 2**32; a RST's own number says nothing of the sender's."""
     flags = np.int64(packet.flags)
@@ -349,7 +350,7 @@ def _add_sequence(flow: Record, entry: Record, way: Int, packet: Record) -> None
         flow.next_seq[way] = end
 
 
-@njit(nogil=True)
+@part
 def _add_handshake(flow: Record, way: Int, flags: Int, time_ns: Int) -> None:
     if way == 0 and flags & (SYN | ACK) == SYN and flow.syn_ns == NEVER:
         flow.syn_ns = time_ns
@@ -360,7 +361,7 @@ def _add_handshake(flow: Record, way: Int, flags: Int, time_ns: Int) -> None:
     flow.established = NEVER not in (flow.handshake_ns, flow.syn_ns)
 
 
-@njit(nogil=True)
+@part
 def _add_window(flow: Record, way: Int, packet: Record) -> None:
     window = packet.window
     if window == NEVER:
@@ -372,7 +373,7 @@ def _add_window(flow: Record, way: Int, packet: Record) -> None:
     flow.zero_windows[way] += window == 0 and not packet.flags & RST
 
 
-@njit(nogil=True)
+@part
 def _add_letter(flow: Record, letter: Int) -> None:
     """Write a letter to the first free place of the history, to none when it is full."""
     for word in range(HISTORY_WORDS):
@@ -383,7 +384,7 @@ def _add_letter(flow: Record, letter: Int) -> None:
                 return
 
 
-@njit(nogil=True)
+@part
 def _is_first(flow: Record, way: Int, kind: Int) -> bool:
     """Tell whether the side has sent no packet of this kind, 0 to 7, and remember that now it has."""
     first = not flow.letters_seen[way] >> kind & 1
@@ -391,14 +392,14 @@ def _is_first(flow: Record, way: Int, kind: Int) -> bool:
     return first
 
 
-@njit(nogil=True)
+@part
 def _is_power_of_ten(count: Int) -> bool:
     while count > 1 and count % 10 == 0:
         count //= 10
     return count == 1
 
 
-@njit(nogil=True)
+@part
 def _add_flag_letter(flow: Record, way: Int, packet: Record) -> None:
     """Write the letter of a packet's flags or payload, unless it says nothing new."""
     flags, letter, is_new = np.int64(packet.flags), 0, False
@@ -421,7 +422,7 @@ def _add_flag_letter(flow: Record, way: Int, packet: Record) -> None:
         _add_letter(flow, letter + way)
 
 
-@njit(nogil=True)
+@part
 def _add_counted_letters(flow: Record, entry: Record, way: Int, packet: Record) -> None:
     """Write the letters of the 1st, 10th, 100th ... zero window and repeated payload.
 
@@ -441,7 +442,7 @@ def _add_counted_letters(flow: Record, entry: Record, way: Int, packet: Record) 
                 _add_letter(flow, Letter.REPEATED.value + way)
 
 
-@njit(nogil=True)
+@part
 def _state_at_first(flow: Record, way: Int, packet: Record) -> Int:
     """Return the state of a side after its first packet, FIN and RST aside; a SYN's answer establishes both."""
     flags, other = np.int64(packet.flags), flow.endpoint[1 - way]
@@ -459,7 +460,7 @@ def _state_at_first(flow: Record, way: Int, packet: Record) -> Int:
     return Endpoint.ESTABLISHED.value if opened else Endpoint.PARTIAL.value
 
 
-@njit(nogil=True)
+@part
 def _state_before_answer(flags: Int, state: Int) -> Int:
     """Return the state of a side that has said no more than SYN, or nothing, after these flags."""
     if flags & RST:
@@ -467,7 +468,7 @@ def _state_before_answer(flags: Int, state: Int) -> Int:
     return Endpoint.CLOSED.value if flags & FIN else state
 
 
-@njit(nogil=True)
+@part
 def _state_when_open(flow: Record, way: Int, flags: Int) -> Int:
     """Return the state of an open side after these flags; a FIN makes of the other's RST after its FIN a mere end."""
     state, other = flow.endpoint[way], flow.endpoint[1 - way]
@@ -481,7 +482,7 @@ def _state_when_open(flow: Record, way: Int, flags: Int) -> Int:
     return Endpoint.SYN_SENT.value if begins else np.int64(state)
 
 
-@njit(nogil=True)
+@part
 def _follow_state(flow: Record, way: Int, packet: Record) -> None:
     """Bring the state of both ends up to date, as Zeek does."""
     flags, state = np.int64(packet.flags), flow.endpoint[way]
@@ -498,7 +499,7 @@ def _follow_state(flow: Record, way: Int, packet: Record) -> None:
         flow.endpoint[way] = _state_when_open(flow, way, flags)
 
 
-@njit(nogil=True)
+@part
 def _take_chunk(snippets: Snippets) -> Int:
     """Return a chunk that is not in use, NEVER (and count it) if there is none."""
     chunks, state = snippets.chunks, snippets.state[0]
@@ -517,7 +518,7 @@ def _take_chunk(snippets: Snippets) -> Int:
     return chunk
 
 
-@njit(nogil=True)
+@part
 def _append(snippets: Snippets, first: Int, most: Int, block: np.ndarray, at: Int, stop: Int) -> Int:
     """Append block[at:stop] to a side until it has most bytes; return the index of the first byte left out."""
     chunks = snippets.chunks
@@ -539,7 +540,7 @@ def _append(snippets: Snippets, first: Int, most: Int, block: np.ndarray, at: In
     return at
 
 
-@njit(nogil=True)
+@part
 def _most_bytes(head: Record, way: Int) -> Int:
     """Return how many bytes a side keeps: a TLS hello's, with its record header, where it begins with one."""
     raw = head.bytes
@@ -549,7 +550,7 @@ def _most_bytes(head: Record, way: Int) -> Int:
     return min(9 + size, np.int64(HELLO_BYTES))
 
 
-@njit(nogil=True)
+@part
 def _keep_payload(table: Table, row: Int, packet: Record, way: Int, block: np.ndarray) -> None:
     """Add the packet's payload to its side's snippet, if it is the next part of it; before anything else is added."""
     flow, entry, snippets = table.flows[row], table.live[row], table.snippets
@@ -579,7 +580,7 @@ def _keep_payload(table: Table, row: Int, packet: Record, way: Int, block: np.nd
         entry.wanted &= ~(1 << way)
 
 
-@njit(nogil=True)
+@part
 def _add_packet(table: Table, limits: Limits, row: Int, packet: Record, way: Int, time_ns: Int) -> None:
     """Add a packet to its flow's row."""
     flow, entry = table.flows[row], table.live[row]
@@ -600,7 +601,7 @@ def _add_packet(table: Table, limits: Limits, row: Int, packet: Record, way: Int
             entry.fins |= 1 << way
 
 
-@njit(nogil=True)
+@part
 def _mark_seen(table: Table, row: Int, flags: Int) -> None:
     """Bring the flow's place in the lists up to date after a packet."""
     entry, clock_ns = table.live[row], table.state[0].clock_ns
@@ -616,7 +617,7 @@ def _mark_seen(table: Table, row: Int, flags: Int) -> None:
         _link(table, OPEN_LIST, row)
 
 
-@njit(nogil=True)
+@part
 def _reason_before(table: Table, limits: Limits, row: Int, packet: Record, time_ns: Int) -> Int:
     """Return why a flow has ended before this packet of its key, 0 if the packet is its own."""
     reason = _reason_now(table, limits, row)
@@ -629,12 +630,11 @@ def _reason_before(table: Table, limits: Limits, row: Int, packet: Record, time_
     return EndReason.ACTIVE.value if is_long else 0
 
 
-@njit(nogil=True)
-def _meter_packet(table: Table, limits: Limits, packet: Record, block: np.ndarray) -> bool:
+@part
+def _meter_packet(table: Table, limits: Limits, packet: Record, block: np.ndarray, tag: np.uint32) -> bool:
     """Add one packet to its flow; False, and nothing done, when there must be more slots first."""
     state = table.state[0]
     time_ns = max(packet.time_ns, state.clock_ns - LATENESS_NS)
-    tag = _tag(packet, table.hash_keys)
     row = _find(table, packet, tag)
     if row != NEVER:
         reason = _reason_before(table, limits, row, packet, time_ns)
@@ -658,7 +658,7 @@ def _meter_packet(table: Table, limits: Limits, packet: Record, block: np.ndarra
     return True
 
 
-@njit(nogil=True)
+@part
 def _hold(table: Table, packet: Record, block: np.ndarray) -> None:
     """Keep a packet and its payload, which may outlive its block, until the next one has come."""
     table.held[0] = packet
@@ -669,7 +669,7 @@ def _hold(table: Table, packet: Record, block: np.ndarray) -> None:
     table.state[0].holding = 1
 
 
-@njit(nogil=True)
+@part
 def _doubt(table: Table, following: Record) -> None:
     """Give the held packet the clock's time if the next one does not bear it out."""
     state, packet = table.state[0], table.held[0]
@@ -678,7 +678,28 @@ def _doubt(table: Table, following: Record) -> None:
         state.astray += 1
 
 
-@njit(cache=True, nogil=True)
+@part
+def _look_ahead(table: Table, packets: np.ndarray, start: Int) -> Int:
+    """Hash the next packets and ask for the memory that they will change; returns the index after the last of them."""
+    slots, tags, shift = table.slots, table.tags, np.uint64(32)
+    mask = np.uint64(len(slots) - 1)
+    count = min(len(tags), len(packets) - start)
+    for i in range(count):
+        tags[i] = _tag(packets[start + i], table.hash_keys)
+        prefetch(slots, np.int64(np.uint64(tags[i]) & mask), 0)
+    for i in range(count):
+        at = np.uint64(tags[i]) & mask
+        while slots[at] and slots[at] >> shift != np.uint64(tags[i]):
+            at = at + np.uint64(1) & mask
+        if slots[at]:
+            row = np.int64(slots[at] & np.uint64(0xFFFFFFFF)) - 1
+            prefetch(table.live, row, 0)
+            for byte in range(0, FLOW_BYTES, LINE_BYTES):
+                prefetch(table.flows, row, byte)
+    return start + count
+
+
+@kernel
 def meter_packets(table: Table, limits: Limits, packets: np.ndarray, start: Int, block: np.ndarray) -> Int:
     """Meter PACKET rows of a block from start on; one that leaps ahead of the clock is held until the next one comes.
 
@@ -687,24 +708,28 @@ def meter_packets(table: Table, limits: Limits, packets: np.ndarray, start: Int,
         must be more slots; call again with it once that is seen to.
     """
     state, i = table.state[0], start
+    first = known = start
     while i < len(packets):
-        packet, source = packets[i], block
+        if i == known:
+            first, known = i, _look_ahead(table, packets, i)
+        packet, source, tag = packets[i], block, table.tags[i - first]
         if state.holding:
             _doubt(table, packet)
             packet, source = table.held[0], table.snippets.held
+            tag = _tag(packet, table.hash_keys)
         elif packet.time_ns - state.clock_ns > LEAP_NS:
             _hold(table, packet, block)
             i += 1
             continue
         state.clock_ns = max(state.clock_ns, packet.time_ns)
-        if not _sweep(table, limits) or not _meter_packet(table, limits, packet, source):
+        if not _sweep(table, limits) or not _meter_packet(table, limits, packet, source, tag):
             return i
         i += 1 - state.holding  # a held packet comes before the one at i
         state.holding = 0
     return i
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def end_capture(table: Table, limits: Limits) -> bool:
     """Hand out the flows that are left; False when the export buffer was full before all were out."""
     state = table.state[0]

@@ -10,9 +10,8 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from numba import njit
 
-from features.kernel_types import NEVER, Int
+from features.kernel_types import NEVER, Int, kernel
 
 CHUNK_BYTES = 240
 SIDE_BYTES = (2 * CHUNK_BYTES, CHUNK_BYTES)
@@ -58,7 +57,7 @@ def new_snippets(export_rows: int, chunks: int = MOST_CHUNKS) -> Snippets:
     return Snippets(np.zeros(chunks, dtype=CHUNK), state, export, np.zeros(HELLO_BYTES, dtype=np.uint8))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take_out(snippets: Snippets, firsts: np.ndarray, out: np.ndarray, stops: np.ndarray) -> None:
     """Copy sides one behind the other, say where each ends, and give their chunks back."""
     chunks, state = snippets.chunks, snippets.state[0]
