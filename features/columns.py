@@ -3,6 +3,8 @@
 A value that does not exist is NaN here and null in Parquet. Standard deviations are of the population.
 """
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -30,7 +32,10 @@ def flow_columns(flows: Fields) -> Columns:
 
 
 def summed_columns(flows: Fields) -> Columns:
-    """Return the columns that follow from a flow's totals, which flow records have too; shape (n,) each."""
+    """Return the columns that follow from a flow's totals, which flow records have too; shape (n,) each.
+
+    Packets, bytes, times, protocol, port and handshake must be there; other fields that are not give no columns.
+    """
     parts = (_protocol, _volume, _rate, _length, _gap, _flags, _handshake)
     return {name: values for part in parts for name, values in part(flows).items()}
 
@@ -47,9 +52,19 @@ def has_ports(flows: Fields | npt.NDArray[np.void]) -> npt.NDArray[np.bool_]:
     return np.isin(flows["protocol"], (TCP, UDP, SCTP))
 
 
-def _ratio(top: npt.ArrayLike, bottom: npt.ArrayLike) -> Values:
-    top, bottom = np.asarray(top, np.float64), np.asarray(bottom, np.float64)
-    return np.divide(top, bottom, out=np.full(top.shape, np.nan), where=bottom > 0)
+def _positive(values: npt.NDArray[Any]) -> Values:
+    """Return what can be divided by: NaN where it is not above 0."""
+    return np.where(values > 0, values, np.nan)
+
+
+def _ratio(top: npt.NDArray[Any], bottom: npt.NDArray[Any]) -> Values:
+    quotient: Values = top / _positive(bottom)
+    return quotient
+
+
+def _total(flows: Fields, name: str) -> npt.NDArray[Any]:
+    """Return the sum of both directions."""
+    return flows[name][:, 0] + flows[name][:, 1]
 
 
 def _seconds(since: npt.NDArray[np.int64], until: npt.NDArray[np.int64]) -> Values:
@@ -60,9 +75,8 @@ def _known(values: npt.NDArray[np.generic], known: npt.NDArray[np.bool_]) -> Val
     return np.where(known, values, np.nan)
 
 
-def _moments(total: npt.ArrayLike, squares: npt.ArrayLike, count: npt.ArrayLike) -> tuple[Values, Values]:
-    mean = _ratio(total, count)
-    return mean, np.sqrt(np.maximum(_ratio(squares, count) - mean * mean, 0.0))
+def _deviation(squares: npt.NDArray[Any], count: npt.NDArray[Any], mean: Values) -> Values:
+    return np.sqrt(np.maximum(_ratio(squares, count) - mean * mean, 0.0))
 
 
 def _protocol(flows: Fields) -> Columns:
@@ -79,27 +93,30 @@ def _protocol(flows: Fields) -> Columns:
 
 def _volume(flows: Fields) -> Columns:
     columns: Columns = {}
-    for index, side in enumerate(SIDES):
-        for name in ("packets", "bytes", "payload_bytes", "data_packets"):
-            columns[f"{side}_{name}"] = flows[name][:, index]
-    packets, size = flows["packets"].sum(axis=1), flows["bytes"].sum(axis=1)
-    columns["bwd_packet_share"] = _ratio(flows["packets"][:, 1], packets)
-    columns["bwd_byte_share"] = _ratio(flows["bytes"][:, 1], size)
-    columns["payload_share"] = _ratio(flows["payload_bytes"].sum(axis=1), size)
-    columns["data_packet_share"] = _ratio(flows["data_packets"].sum(axis=1), packets)
+    for name in ("packets", "bytes", "payload_bytes", "data_packets"):
+        if name in flows:
+            columns |= {f"{side}_{name}": flows[name][:, index] for index, side in enumerate(SIDES)}
+    packets, size = _positive(_total(flows, "packets")), _positive(_total(flows, "bytes"))
+    columns["bwd_packet_share"] = flows["packets"][:, 1] / packets
+    columns["bwd_byte_share"] = flows["bytes"][:, 1] / size
+    if "payload_bytes" in flows:
+        columns["payload_share"] = _total(flows, "payload_bytes") / size
+    if "data_packets" in flows:
+        columns["data_packet_share"] = _total(flows, "data_packets") / packets
     return columns
 
 
 def _rate(flows: Fields) -> Columns:
     duration = (flows["last_ns"] - flows["first_ns"]) * SECOND
     columns: Columns = {"duration_s": duration}
+    lasted = _positive(duration)
     for name in ("packets", "bytes"):
-        columns[f"{name}_per_s"] = _ratio(flows[name].sum(axis=1), duration)
+        columns[f"{name}_per_s"] = _total(flows, name) / lasted
+        columns |= {f"{side}_{name}_per_s": flows[name][:, index] / lasted for index, side in enumerate(SIDES)}
+    if "first_payload_s" in flows:
         for index, side in enumerate(SIDES):
-            columns[f"{side}_{name}_per_s"] = _ratio(flows[name][:, index], duration)
-    for index, side in enumerate(SIDES):
-        delay = flows["first_payload_s"][:, index]
-        columns[f"{side}_first_payload_delay_s"] = _known(delay, np.isfinite(delay))
+            delay = flows["first_payload_s"][:, index]
+            columns[f"{side}_first_payload_delay_s"] = _known(delay, np.isfinite(delay))
     return columns
 
 
@@ -108,25 +125,34 @@ def _length(flows: Fields) -> Columns:
     for index, side in enumerate(SIDES):
         packets = flows["packets"][:, index]
         for name in ("length_min", "length_max", "payload_max"):
-            columns[f"{side}_{name}"] = _known(flows[name][:, index], packets > 0)
+            if name in flows:
+                columns[f"{side}_{name}"] = _known(flows[name][:, index], packets > 0)
         for name, total in (("length", "bytes"), ("payload", "payload_bytes")):
-            mean, deviation = _moments(flows[total][:, index], flows[f"{name}_sq"][:, index], packets)
-            columns[f"{side}_{name}_mean"], columns[f"{side}_{name}_std"] = mean, deviation
-    sums = [flows[name].sum(axis=1) for name in ("bytes", "length_sq", "packets")]
-    columns["length_mean"], columns["length_std"] = _moments(*sums)
+            if total in flows:
+                columns[f"{side}_{name}_mean"] = mean = _ratio(flows[total][:, index], packets)
+            if f"{name}_sq" in flows:
+                columns[f"{side}_{name}_std"] = _deviation(flows[f"{name}_sq"][:, index], packets, mean)
+    count = _total(flows, "packets")
+    columns["length_mean"] = mean = _ratio(_total(flows, "bytes"), count)
+    if "length_sq" in flows:
+        columns["length_std"] = _deviation(_total(flows, "length_sq"), count, mean)
     return columns
 
 
 def _gap(flows: Fields) -> Columns:
-    counts = [flows["packets"][:, 0] - 1, flows["packets"][:, 1] - 1, flows["packets"].sum(axis=1) - 1]
+    counts = [flows["packets"][:, 0] - 1, flows["packets"][:, 1] - 1, _total(flows, "packets") - 1]
     columns: Columns = {}
     for index, prefix in enumerate(("fwd_", "bwd_", "")):
         count = counts[index]
-        mean, deviation = _moments(flows["gap_sum"][:, index], flows["gap_sq"][:, index], count)
-        columns[f"{prefix}gap_min_s"] = _known(flows["gap_min_s"][:, index], count > 0)
-        columns[f"{prefix}gap_max_s"] = _known(flows["gap_max_s"][:, index], count > 0)
-        columns[f"{prefix}gap_mean_s"], columns[f"{prefix}gap_std_s"] = mean * SECOND, deviation * SECOND
-        columns[f"{prefix}gap_variation"] = _ratio(deviation, mean)
+        for name in ("gap_min_s", "gap_max_s"):
+            if name in flows:
+                columns[f"{prefix}{name}"] = _known(flows[name][:, index], count > 0)
+        mean = _ratio(flows["gap_sum"][:, index], count)
+        columns[f"{prefix}gap_mean_s"] = mean * SECOND
+        if "gap_sq" in flows:
+            deviation = _deviation(flows["gap_sq"][:, index], count, mean)
+            columns[f"{prefix}gap_std_s"] = deviation * SECOND
+            columns[f"{prefix}gap_variation"] = _ratio(deviation, mean)
     return columns
 
 
@@ -146,20 +172,23 @@ def _flags(flows: Fields) -> Columns:
     tcp = flows["protocol"] == TCP
     columns: Columns = {}
     for index, side in enumerate(SIDES):
-        for bit, flag in enumerate(TCP_FLAGS):
-            columns[f"{side}_{flag}_packets"] = _known(flows["flags"][:, index, bit], tcp)
-        for name in ("first", "min", "max"):
-            window = flows[f"window_{name}"][:, index]
-            columns[f"{side}_window_{name}"] = _known(window, tcp & (flows["packets"][:, index] > 0))
-        columns[f"{side}_zero_windows"] = _known(flows["zero_windows"][:, index], tcp)
-        columns[f"{side}_retransmissions"] = _known(flows["retransmissions"][:, index], tcp)
+        if "flags" in flows:
+            for bit, flag in enumerate(TCP_FLAGS):
+                columns[f"{side}_{flag}_packets"] = _known(flows["flags"][:, index, bit], tcp)
+        seen = tcp & (flows["packets"][:, index] > 0)
+        for name in ("window_first", "window_min", "window_max"):
+            if name in flows:
+                columns[f"{side}_{name}"] = _known(flows[name][:, index], seen)
+        for name in ("zero_windows", "retransmissions"):
+            if name in flows:
+                columns[f"{side}_{name}"] = _known(flows[name][:, index], tcp)
     return columns
 
 
 def _handshake(flows: Fields) -> Columns:
     tcp = flows["protocol"] == TCP
     syn, syn_ack = flows["syn_ns"] != NEVER, flows["syn_ack_ns"] != NEVER
-    resets = flows["flags"][:, :, TCP_FLAGS.index("rst")] > 0
+    resets = (flows["resets"] if "resets" in flows else flows["flags"][:, :, TCP_FLAGS.index("rst")]) > 0
     outcomes = {
         "tcp_established": flows["established"] == 1,
         "tcp_unanswered": syn & (flows["packets"][:, 1] == 0),

@@ -15,7 +15,7 @@ from features.community_id import community_ids
 from features.context import NEIGHBOUR, ContextWindow, Ready
 from features.kept import Kept
 from features.kernel_types import NEVER
-from features.metering.flow_record import FLOW, EndReason, flow_fields
+from features.metering.flow_record import FLOW, EndReason, Fields, flow_fields
 from features.metering.meter import CaptureMeter, MeterSettings, Paused
 from features.metering.zeek_state import conn_states, histories
 from features.payload.columns import payload_columns
@@ -116,16 +116,18 @@ def extract(paths: Sequence[Path], settings: MeterSettings, capture: str = "", k
     return Extraction(paths, settings, capture or paths[0].name, kept)
 
 
-def neighbours(flows: npt.NDArray[np.void], seed: int) -> npt.NDArray[np.void]:
+def neighbours(flows: Fields | npt.NDArray[np.void], seed: int) -> npt.NDArray[np.void]:
     """Return what each flow shows to the flows around it, rows of NEIGHBOUR, shape (n,)."""
-    shown = np.empty(len(flows), NEIGHBOUR)
+    shown = np.empty(len(flows["src"]), NEIGHBOUR)
     shown["start_ns"], shown["end_ns"] = flows["first_ns"], flows["last_ns"]
     shown["src"], shown["dst"] = (address_hashes(flows[side], seed) for side in ("src", "dst"))
     shown["service"] = mixed(
-        (flows["protocol"].astype(np.uint64) << np.uint64(16)) | flows["dst_port"] | np.uint64(1 << 32)
+        (flows["protocol"].astype(np.uint64) << np.uint64(16))
+        | flows["dst_port"].astype(np.uint64)
+        | np.uint64(1 << 32)
     )
     shown["failed"] = failed(flows)
-    shown["bytes"] = flows["bytes"].sum(axis=1)
+    shown["bytes"] = flows["bytes"][:, 0] + flows["bytes"][:, 1]
     shown["request"], shown["response"] = flows["payload_bytes"].T
     return shown
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from features.errors import RecordError
 
-BLOCK_BYTES = 1 << 20
+BLOCK_BYTES = 1 << 22
 LONGEST_LINE = 1 << 24
 SAMPLE_BYTES = 1 << 18
 COMPRESSIONS = (

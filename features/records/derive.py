@@ -1,14 +1,14 @@
 """Feature columns of records: what the source gives, and what follows from it by the definitions of features.columns.
 
-The raw flow (features.metering.flow_record) is filled with what is known and NaN elsewhere, and handed to the functions
-that serve captures. NaN runs through their sums and ratios; the few columns made by comparisons, which know no NaN, are
-made null here where what they compare is unknown.
+The raw flow (features.metering.flow_record) is filled with what is known, NaN where a row lacks it, and handed to the
+functions that serve captures. NaN runs through their sums and ratios; the few columns made by comparisons, which know
+no NaN, are made null here where what they compare is unknown.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from features.columns import ICMP, ICMPV6, TCP, has_ports, summed_columns
+from features.columns import ICMP, ICMPV6, TCP, Columns, has_ports, summed_columns
 from features.kernel_types import NEVER
 from features.metering.flow_record import TCP_FLAGS, Fields
 from features.records.adapter import Floats, Numbers
@@ -18,6 +18,8 @@ Mask = npt.NDArray[np.bool_]
 
 SIDES = ("fwd", "bwd")
 OWN_FEATURES = tuple(column.name for column in COLUMNS if column.role == "feature" and column.group != "context")
+PREFIXES = ("fwd_", "bwd_", "")
+"""Of columns of gaps: of one direction, and of the flow whatever the direction."""
 SEEN = ("syn_seen", "syn_ack_seen", "handshake_seen")
 NS_PER_S = 1e9
 
@@ -33,17 +35,13 @@ def with_totals(numbers: Numbers) -> Numbers:
     return completed
 
 
-def feature_columns(numbers: Numbers, rows: int) -> dict[str, Floats]:
-    """Return the feature columns that need no neighbours, shape (rows,), NaN for null."""
-    given = {name: values for name, values in numbers.items() if name in OWN_FEATURES}
-    computed = _computed(_Known(numbers, rows))
-    columns = {name: _first_known(given[name], computed.get(name)) for name in given}
-    columns |= {name: values for name, values in computed.items() if name not in columns}
-    return _ruled(columns, _Known(numbers | columns, rows))
-
-
-def _first_known(given: Floats, computed: Floats | None) -> Floats:
-    return given if computed is None else np.where(np.isnan(given), computed, given)
+def feature_columns(numbers: Numbers, rows: int) -> Columns:
+    """Return the feature columns that need no neighbours and can have a value, shape (rows,), NaN for null."""
+    known = _Known(numbers, rows)
+    columns = _computed(known)
+    for name, values in _ruled({name: numbers[name] for name in OWN_FEATURES if name in numbers}, known).items():
+        columns[name] = np.where(np.isnan(values), columns[name], values) if name in columns else values
+    return columns
 
 
 class _Known:
@@ -62,88 +60,83 @@ class _Known:
 
     def pair(self, name: str) -> Floats:
         """Return the forward and backward column of a name, shape (rows, 2)."""
-        names = [f"{side}_{name}" for side in SIDES]
-        if not any(name in self._numbers for name in names):
-            return np.broadcast_to(np.float64(np.nan), (self.rows, 2))
-        return np.stack([self[name] for name in names], axis=1)
+        return np.stack([self[f"{side}_{name}"] for side in SIDES]).T
+
+    def has(self, name: str) -> bool:
+        """Tell whether a name is given for either direction."""
+        return any(f"{side}_{name}" in self._numbers for side in SIDES)
 
     def total(self, name: str) -> Floats:
         """Return the sum of both directions of a name."""
         return self[f"fwd_{name}"] + self[f"bwd_{name}"]
 
 
-def _computed(known: _Known) -> dict[str, Floats]:
-    fields = _flow_fields(known)
+def _computed(known: _Known) -> Columns:
     with np.errstate(invalid="ignore"):
-        columns = summed_columns(fields)
-    unknown = _unknown(known)
-    return {
-        name: np.where(unknown[name], np.nan, values) if name in unknown else values.astype(np.float64, copy=False)
-        for name, values in columns.items()
-    }
+        columns = summed_columns(_flow_fields(known))
+    for name in ("syn_ack_delay_s", "handshake_ack_delay_s"):
+        del columns[name]  # a handshake that was seen says nothing of when
+    for name, unknown in _unknown(known).items():
+        if unknown.any():
+            columns[name] = np.where(unknown, np.nan, columns[name])
+    return columns
 
 
 def _flow_fields(known: _Known) -> Fields:
-    """Return the fields of FLOW, shape (rows,) or (rows, k), as numbers that may be NaN."""
+    """Return the fields of FLOW, shape (rows,) or (rows, k), as numbers that may be NaN; those not given are left out.
 
-    def nothing(*shape: int) -> Floats:
-        return np.broadcast_to(np.float64(np.nan), (known.rows, *shape))
-
-    start = np.zeros(known.rows)
-    fields: Fields = {
-        name: known.pair(name) for name in ("packets", "bytes", "payload_bytes", "data_packets", "zero_windows")
-    }
-    fields |= {
-        f"{name}_{part}": known.pair(f"{name}_{part}") for name in ("length", "payload") for part in ("min", "max")
-    }
-    fields |= {f"window_{part}": known.pair(f"window_{part}") for part in ("first", "min", "max")}
-    fields["retransmissions"] = known.pair("retransmissions")
-    fields |= {
+    With them ``resets`` (rows, 2), above 0 where a side was seen to send RST, whether or not they were counted.
+    """
+    pairs = ("payload_bytes", "data_packets", "zero_windows", "retransmissions")
+    extremes = [f"{name}_{part}" for name in ("length", "payload", "window") for part in ("min", "max", "first")]
+    fields: Fields = {name: known.pair(name) for name in (*pairs, *extremes) if known.has(name)}
+    port = known["dst_port"]
+    return {
+        **fields,
+        "packets": known.pair("packets"),
+        "bytes": known.pair("bytes"),
         "protocol": known["protocol"],
-        "dst_port": np.nan_to_num(known["dst_port"]).astype(np.uint16),
+        "dst_port": np.where(np.isnan(port), 0, port).astype(np.uint16),
         "icmp_type": known["icmp_type"],
-        "first_ns": start,
+        "first_ns": np.zeros(known.rows),
         "last_ns": known["duration_s"] * NS_PER_S,
-        "length_sq": nothing(2),
-        "payload_sq": nothing(2),
-        "first_payload_s": nothing(2),
+        **_gaps(known),
+        **_handshake(known),
     }
-    return fields | _gaps(known) | _handshake(known)
 
 
 def _gaps(known: _Known) -> Fields:
     """Return the sums of gaps: of the flow its duration, of a side from the mean the source gives."""
     counts = [known[f"{side}_packets"] - 1 for side in SIDES] + [known.total("packets") - 1]
-    means = [known[f"{prefix}gap_mean_s"] * NS_PER_S for prefix in ("fwd_", "bwd_", "")]
-    stds = [known[f"{prefix}gap_std_s"] * NS_PER_S for prefix in ("fwd_", "bwd_", "")]
+    means, stds = ([known[f"{prefix}gap_{part}_s"] * NS_PER_S for prefix in PREFIXES] for part in ("mean", "std"))
     sums = [mean * count for mean, count in zip(means, counts, strict=True)]
     sums[2] = known["duration_s"] * NS_PER_S
+    if not any(f"{prefix}gap_std_s" in known for prefix in PREFIXES):
+        return {"gap_sum": np.stack(sums).T}
     squares = [
         (std * std + (total / np.where(count > 0, count, np.nan)) ** 2) * count
         for std, total, count in zip(stds, sums, counts, strict=True)
     ]
-    nothing = np.broadcast_to(np.float64(np.nan), (known.rows, 3))
-    return {
-        "gap_sum": np.stack(sums, axis=1),
-        "gap_sq": np.stack(squares, axis=1),
-        "gap_min_s": nothing,
-        "gap_max_s": nothing,
-    }
+    return {"gap_sum": np.stack(sums).T, "gap_sq": np.stack(squares).T}
 
 
 def _handshake(known: _Known) -> Fields:
-    """Return handshake times that only say whether there was one, and flags with resets as seen."""
-    flags = np.broadcast_to(np.float64(np.nan), (known.rows, 2, len(TCP_FLAGS))).copy()
-    for side, seen in enumerate(SIDES):
-        for bit, flag in enumerate(TCP_FLAGS):
-            flags[:, side, bit] = known[f"{seen}_{flag}_packets"]
-    resets = flags[:, :, TCP_FLAGS.index("rst")]
-    resets[:] = np.where(np.isnan(resets), np.stack([known[f"{side}_reset_seen"] for side in SIDES], axis=1), resets)
-    times = {
+    """Return handshake times that only say whether there was one, flags where they are counted, and resets as seen."""
+    counted = [[known[f"{side}_{flag}_packets"] for side in SIDES] for flag in TCP_FLAGS]
+    resets = [
+        _first_known(count, known[f"{side}_reset_seen"])
+        for side, count in zip(SIDES, counted[TCP_FLAGS.index("rst")], strict=True)
+    ]
+    fields: Fields = {
         field: np.where(known[name] == 1, 0, NEVER)
         for field, name in (("syn_ns", "syn_seen"), ("syn_ack_ns", "syn_ack_seen"), ("handshake_ns", "handshake_seen"))
     }
-    return {**times, "established": (known["syn_seen"] == 1) & (known["handshake_seen"] == 1), "flags": flags}
+    fields |= {"established": (known["syn_seen"] == 1) & (known["handshake_seen"] == 1), "resets": np.stack(resets).T}
+    return fields | ({"flags": np.stack(counted).T} if any(known.has(f"{flag}_packets") for flag in TCP_FLAGS) else {})
+
+
+def _first_known(first: Floats, otherwise: Floats) -> Floats:
+    return np.where(np.isnan(first), otherwise, first)
 
 
 def _unknown(known: _Known) -> dict[str, Mask]:
@@ -157,7 +150,7 @@ def _unknown(known: _Known) -> dict[str, Mask]:
     unknown |= {name: no_service for name in OWN_FEATURES if name.startswith("service_")}
     syn, syn_ack, handshake = (np.isnan(known[name]) for name in SEEN)
     resets = [np.isnan(known[f"{side}_reset_seen"]) & np.isnan(known[f"{side}_rst_packets"]) for side in SIDES]
-    unknown |= {
+    return unknown | {
         "tcp_established": syn | handshake,
         "tcp_unanswered": syn | np.isnan(known["bwd_packets"]),
         "tcp_refused": syn | syn_ack | resets[1],
@@ -166,22 +159,17 @@ def _unknown(known: _Known) -> dict[str, Mask]:
         "tcp_fwd_reset": resets[0],
         "tcp_bwd_reset": resets[1],
     }
-    every = np.ones(known.rows, bool)
-    unknown |= {f"{side}_rst_packets": every for side in SIDES}
-    return unknown | {"syn_ack_delay_s": every, "handshake_ack_delay_s": every}
 
 
-def _ruled(columns: dict[str, Floats], known: _Known) -> dict[str, Floats]:
-    """Return the columns without values that the schema's null rules forbid, whoever gave them."""
-    rules = {prefix: forbidden for prefix, forbidden in _null_rules(known).items() if forbidden.any()}
-    return {
-        name: np.where(_any_of(rules, name), np.nan, values) if name.startswith(tuple(rules)) else values
-        for name, values in columns.items()
-    }
-
-
-def _any_of(rules: dict[str, Mask], name: str) -> Mask:
-    return np.any([forbidden for prefix, forbidden in rules.items() if name.startswith(prefix)], axis=0)
+def _ruled(columns: Numbers, known: _Known) -> Numbers:
+    """Return columns that the source gives without values that the schema's null rules forbid."""
+    rules = _null_rules(known)
+    ruled = dict(columns)
+    for name in columns:
+        for prefix, forbidden in rules.items():
+            if name.startswith(prefix):
+                ruled[name] = np.where(forbidden, np.nan, ruled[name])
+    return ruled
 
 
 def _null_rules(known: _Known) -> dict[str, Mask]:

@@ -3,18 +3,19 @@
 from functools import lru_cache
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.addresses import address_text
-from features.columns import has_ports
+from features.columns import Columns, has_ports
 from features.community_id import community_ids
 from features.context import Values
 from features.extract import nullable
 from features.records.adapter import TEXTS, TIMES, Floats
 from features.records.cells import OTHER_PROTOCOL
 from features.records.derive import feature_columns
-from features.records.shown import number_or, packed_addresses, shown_fields
+from features.records.shown import key_fields, number_or, packed_addresses
 from features.schema import COLUMNS, arrow_schema
 
 
@@ -38,7 +39,7 @@ class TableRows:
         """Return the feature rows of a batch of targets and its context columns."""
         kinds = {field.name for field in batch.schema if pa.types.is_floating(field.type)}
         numbers = {name: batch.column(name).to_numpy() for name in kinds}
-        columns: dict[str, Floats | Values] = {**feature_columns(numbers, batch.num_rows), **context}
+        columns: Columns = {**feature_columns(numbers, batch.num_rows), **context}
         identity = self._identity(batch, numbers)
         arrays = [
             identity[name] if name in identity else _nullable(columns.get(name), batch.num_rows)
@@ -95,7 +96,7 @@ def _completed_ids(batch: pa.RecordBatch, given: pa.Array) -> pa.Array:
     """Return the Community IDs that the source gives, computed where it gives none and ports or types are known."""
     if not given.null_count:
         return given
-    computed = community_ids(shown_fields(batch))
+    computed = community_ids(key_fields(batch))
     protocol = number_or(batch, "protocol", np.nan)
     ported = has_ports({"protocol": protocol})
     no_ports = np.isnan(number_or(batch, "src_port", np.nan)) | np.isnan(number_or(batch, "dst_port", np.nan))
@@ -104,7 +105,7 @@ def _completed_ids(batch: pa.RecordBatch, given: pa.Array) -> pa.Array:
     return pc.coalesce(given, pc.if_else(pa.array(unknown), pa.scalar(None, pa.string()), computed))
 
 
-def _nullable(values: Floats | Values | None, rows: int) -> pa.Array:
+def _nullable(values: npt.NDArray[np.generic] | None, rows: int) -> pa.Array:
     return _nothing(rows) if values is None else nullable(values)
 
 
