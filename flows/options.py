@@ -27,6 +27,9 @@ ValidOn = Annotated[list[Path], typer.Option("--valid", metavar="SOURCE", help="
 KeepState = Annotated[
     bool, typer.Option("--keep-state", help="Captures: read what has come since the last run; open flows wait.")
 ]
+PipeName = Annotated[
+    str | None, typer.Option("--name", metavar="NAME", help="What standard input and its tables are called [stdin].")
+]
 ViewName = Annotated[
     str | None,
     typer.Option(

@@ -6,6 +6,7 @@ from flows.options import (
     Json,
     KeepState,
     Overrides,
+    PipeName,
     Sources,
     State,
     Verbose,
@@ -18,6 +19,7 @@ from flows.options import (
 def ingest(
     sources: Sources,
     keep_state: KeepState = False,
+    name: PipeName = None,
     state: State = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -33,7 +35,7 @@ def ingest(
     from pipeline.received import received
     from pipeline.sources import check, check_apart
 
-    with received(sources, settings) as named:
+    with received(sources, settings, name) as named:
         check_apart(named)
         for source in named:
             check(source, settings)

@@ -12,6 +12,7 @@ from flows.options import (
     Json,
     KeepState,
     Overrides,
+    PipeName,
     Rules,
     State,
     Verbose,
@@ -25,6 +26,7 @@ def score(
     source: Annotated[Path, typer.Argument(metavar="SOURCE", help=f"{SOURCE} Or a feature table.")],
     rules: Rules = None,
     keep_state: KeepState = False,
+    name: PipeName = None,
     state: State = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -42,7 +44,7 @@ def score(
     from pipeline.score import modules_needed
     from pipeline.sources import check, check_truth, rules_beside
 
-    with received([source], settings) as (named,):
+    with received([source], settings, name) as (named,):
         check(named, settings)
         truth = rules or rules_beside(named)
         if truth:

@@ -11,6 +11,7 @@ import pytest
 from features.errors import InputError
 from pipeline.received import received
 from pipeline.settings import Settings
+from pipeline.traffic import look_at
 
 
 @pytest.fixture
@@ -30,6 +31,31 @@ def test_standard_input_is_a_file_for_a_while(piped: Path, settings: Settings) -
         assert (file.name, file.read_bytes()) == ("stdin", b"bytes")
         assert file.is_relative_to(settings.state.root)
     assert not file.exists()
+
+
+def test_standard_input_is_called_as_asked(piped: Path, settings: Settings) -> None:
+    """A name given becomes the file's, and so its tables'."""
+    with received([piped], settings, "monday.pcap") as (file,):
+        assert (file.name, file.read_bytes()) == ("monday.pcap", b"bytes")
+
+
+@pytest.mark.parametrize("name", ["", ".hidden", "a/b", "..", "a*"])
+def test_a_name_is_a_plain_one(piped: Path, settings: Settings, name: str) -> None:
+    """What is no file name in the state folder, or would be a pattern, is refused before anything is read."""
+    with pytest.raises(InputError, match="cannot be called"), received([piped], settings, name):
+        pass
+
+
+def test_a_name_is_for_standard_input(tmp_path: Path, settings: Settings) -> None:
+    """A name without standard input among the sources is refused."""
+    with pytest.raises(InputError, match="no source"), received([tmp_path / "a.pcap"], settings, "monday"):
+        pass
+
+
+def test_errors_name_the_pipe(piped: Path, settings: Settings) -> None:
+    """What is wrong with the content is told of standard input, not of a file that will be gone."""
+    with pytest.raises(InputError, match="where: standard input\n"), received([piped], settings) as (file,):
+        look_at(file, settings)
 
 
 def test_a_named_pipe_keeps_its_name(tmp_path: Path, settings: Settings) -> None:
