@@ -16,6 +16,7 @@ from features.kernel_types import Int
 FILE_HEADER_BYTES = 24
 NOT_A_CAPTURE = "the file is not a capture"
 PCAPNG_MAGIC = b"\x0a\x0d\x0d\x0a"
+WIRE_FIRST_VERSIONS, UNSURE_VERSION = ((2, 0), (2, 1), (2, 2), (543, 0)), (2, 3)
 BYTE_ORDER_MAGICS = (b"\x1a\x2b\x3c\x4d", b"\x4d\x3c\x2b\x1a")  # from the ninth byte
 MAGICS = {  # first four bytes: (little-endian, nanoseconds in one unit of the record's fraction, record header bytes)
     b"\xd4\xc3\xb2\xa1": (True, 1000, 16),
@@ -70,7 +71,8 @@ class Pcap:
         self._little, unit_ns, record_header_bytes = MAGICS[header[:4]]
         # the upper half of the field holds the length of a frame check sequence
         link_type = int.from_bytes(header[20:24], "little" if self._little else "big") & 0xFFFF
-        self._form = (self._little, unit_ns, record_header_bytes, link_type)
+        self._order = _order_of_lengths(header, self._little)
+        self._form = (self._little, unit_ns, record_header_bytes, link_type, self._order)
 
     def walk(self, block: np.ndarray, at: Int, end: Int, rows: np.ndarray) -> tuple[int, Int, Int]:
         """Find complete records."""
@@ -78,7 +80,8 @@ class Pcap:
 
     def fault(self, code: Int, numbers: Callable[[int], int]) -> Fault:  # noqa: ARG002 (there is one only)
         """Say what is wrong with a record."""
-        captured = _swapped(numbers(8), self._little)
+        lengths = [_swapped(numbers(at), self._little) for at in (8, 12)]
+        captured = {kernel.KEPT_FIRST: lengths[0], kernel.WIRE_FIRST: lengths[1]}.get(self._order, min(lengths))
         return Fault(
             "a record of the capture cannot be one: the file is damaged there",
             f"a captured length of at most {LARGEST_RECORD} bytes",
@@ -108,6 +111,17 @@ class Pcapng:
             BLOCK_FAULTS[int(code)],
             f"a block of type {kind:#x} and length {length}, {int(self._section['interfaces'][0])} interfaces so far",
         )
+
+
+def _order_of_lengths(header: bytes, little: bool) -> int:
+    """Return in which order a pcap's version writes captured length and length on the wire (libpcap's sf-pcap.c).
+
+    Before 2.3 the wire's came first, and in DEC's 543.0 too; programs that wrote 2.3 did not agree.
+    """
+    version = tuple(int.from_bytes(header[at : at + 2], "little" if little else "big") for at in (4, 6))
+    if version == UNSURE_VERSION:
+        return kernel.UNSURE
+    return kernel.WIRE_FIRST if version in WIRE_FIRST_VERSIONS else kernel.KEPT_FIRST
 
 
 def _swapped(number: int, little: bool) -> int:

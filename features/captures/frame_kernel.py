@@ -28,6 +28,9 @@ OK, BAD_CAPTURED, BAD_LENGTH, BAD_TRAILER, BAD_BYTE_ORDER, BAD_VERSION, BAD_OPTI
 SECTION_HEADER, INTERFACE_DESCRIPTION, OBSOLETE_PACKET, SIMPLE_PACKET, ENHANCED_PACKET = 0x0A0D0D0A, 1, 2, 3, 6
 RESOLUTION_OPTION, OFFSET_OPTION = 9, 14
 NS_PER_S = 1_000_000_000
+KEPT_FIRST, UNSURE, WIRE_FIRST = range(3)
+Form: TypeAlias = tuple[bool, int, int, int, int]
+"""How a classic pcap's records are written (see walk_records)."""
 Head: TypeAlias = tuple[Int, Int, Int]
 """A pcapng block's index, its length and its type."""
 
@@ -48,23 +51,26 @@ def _u32(block: np.ndarray, at: Int, little: bool) -> Int:
 
 
 @kernel
-def walk_records(block: np.ndarray, at: Int, end: Int, form: tuple[bool, int, int, int], rows: np.ndarray) -> Record:
+def walk_records(block: np.ndarray, at: Int, end: Int, form: Form, rows: np.ndarray) -> Record:
     """Find the complete records of a classic pcap's ``block[at:end]`` until the rows are full.
 
     Args:
         block: Bytes, uint8.
         at: Index of the first record.
         end: Index after the last byte.
-        form: Little-endian, nanoseconds in one unit of the fraction, bytes of a record header, link type.
+        form: Little-endian, nanoseconds in one unit of the fraction, bytes of a record header, link type, and the order
+            of a record's two lengths: KEPT_FIRST, WIRE_FIRST, or UNSURE, where the smaller one is what was captured.
         rows: FRAME rows to fill.
 
     Returns:
         Rows filled, index after the last record, and why it stopped there: OK or BAD_CAPTURED.
     """
-    little, unit_ns, header, link_type = form
+    little, unit_ns, header, link_type, order = form
     count = 0
     while count < len(rows) and end - at >= header:
-        captured = _u32(block, at + 8, little)
+        captured, original = _u32(block, at + 8, little), _u32(block, at + 12, little)
+        if order == WIRE_FIRST or (order == UNSURE and captured > original):
+            captured, original = original, captured
         if captured > LARGEST_RECORD:
             return count, at, BAD_CAPTURED
         if end - at - header < captured:
@@ -73,7 +79,7 @@ def walk_records(block: np.ndarray, at: Int, end: Int, form: tuple[bool, int, in
         row.time_ns = _u32(block, at, little) * NS_PER_S + _u32(block, at + 4, little) * unit_ns
         row.start = at + header
         row.captured = captured
-        row.original = _u32(block, at + 12, little)
+        row.original = original
         row.link_type = link_type
         at += header + captured
         count += 1

@@ -190,6 +190,22 @@ def test_standard_input_that_is_a_file(tmp_path: Path) -> None:
     assert done.stdout.split() == [b"3"]
 
 
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("version", "swapped"),
+    [((2, 0), True), ((2, 2), True), ((543, 0), True), ((2, 3), True), ((2, 3), False), ((2, 4), False)],
+)
+def test_old_versions(tmp_path: Path, order: str, version: tuple[int, int], swapped: bool) -> None:
+    """Before 2.3 the length on the wire came first, with 2.3 either way: the captured one is not the larger."""
+    raw = bytearray(pcap(RECORDS, order))
+    raw[4:8] = struct.pack(f"{order}HH", *version)
+    at = 24
+    for _, _, content, _ in RECORDS if swapped else ():
+        raw[at + 8 : at + 16] = raw[at + 12 : at + 16] + raw[at + 8 : at + 12]
+        at += 16 + len(content)
+    assert read(write(tmp_path, bytes(raw))) == read(write(tmp_path, pcap(RECORDS, order)))
+
+
 def test_impossible_record(tmp_path: Path) -> None:
     """A record that claims more than 262,144 bytes is an error with its offset; the frames before it come first."""
     good = pcap(RECORDS[:2])
