@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.captures.capture import open_capture
@@ -87,6 +87,7 @@ def test_compressions(tmp_path: Path, compress: Callable[[bytes], bytes]) -> Non
     block_bytes=st.integers(1, 700),
     torn_bytes=st.integers(0, 40),
 )
+@settings(deadline=None)
 def test_any_block_size(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int], block_bytes: int, torn_bytes: int
 ) -> None:
