@@ -1,9 +1,10 @@
-"""How fast record files become feature rows, beside pandas and zat: python benchmarks/records.py [--rows N] [--json].
+"""How fast record files become feature tables, beside pandas and zat: python benchmarks/records.py [--rows N ...].
 
 Big files are built from real samples in the folder that FLOWTAG_DATA names: the rows of a sample again and again, times
 moved on and addresses changed with each repetition. Every way runs in a process of its own; its CPU time (user and
 system, all threads) is that of the whole file less that of a file of WARM_ROWS rows, which costs the same imports and
-compiled kernels. zat is measured where --zat names a Python that has it, and pandas by that Python too.
+compiled kernels. zat is measured where --zat names a Python that has it, and pandas by that Python too. Both hold the
+whole file in memory, and are left out above WHOLE_ROWS.
 """
 
 import argparse
@@ -19,12 +20,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 WARM_ROWS = 2000
+WHOLE_ROWS = 2_000_000
 OURS = """
 from features.records.extraction import extract_records
-extraction = extract_records([Path(sys.argv[1])])
-for batch in extraction:
-    pass
-rows = extraction.counts["rows_out"]
+from features.schema import arrow_schema
+from features.table import write_table
+path = Path(sys.argv[1])
+table = path.with_name(path.name + ".parquet")
+rows = write_table(extract_records([path]), table, arrow_schema()).rows
+table.unlink()
 """
 READING = """
 from features.records.detect import detect
@@ -109,41 +113,57 @@ SOURCES = (
 )
 
 
-def main() -> None:
+def main() -> int:
     """Build the files, measure each way over each, and print a table or JSON."""
     options = arguments()
     data = Path(os.environ.get("FLOWTAG_DATA", ""))
     measured = []
     for source in SOURCES:
-        with TemporaryDirectory() as folder:
-            paths = [build(source, data, Path(folder), rows) for rows in (WARM_ROWS, options.rows)]
-            for way, (python, work) in ways(source, options.zat).items():
-                measured.append(measure(source, way, [python, "-c", FRAME.format(work=work)], paths))
-    if options.json:
-        sys.stdout.write(json.dumps([asdict(one) for one in measured], indent=1) + "\n")
-        return
-    sys.stdout.write("| source | way | rows | rows per CPU-second | peak MiB |\n|---|---|---|---|---|\n")
-    for one in measured:
-        cells = f"{one.source} | {one.way} | {one.rows:,} | {one.rows_per_cpu_s:,.0f} | {one.peak_mib:,.0f}"
-        sys.stdout.write(f"| {cells} |\n")
+        if not (data / source.sample).is_file():
+            sys.stderr.write(f"{source.name}: no {source.sample} in the folder that FLOWTAG_DATA names\n")
+            continue
+        with TemporaryDirectory(dir=options.folder) as folder:
+            warm = build(source, data, Path(folder), WARM_ROWS)
+            for rows in options.rows:
+                path = build(source, data, Path(folder), rows)
+                measured += [
+                    measure(source, way, [python, "-c", FRAME.format(work=work)], [warm, path])
+                    for way, (python, work) in ways(source, rows, options.zat).items()
+                ]
+                path.unlink()
+    sys.stdout.write(json.dumps([asdict(one) for one in measured], indent=1) + "\n" if options.json else page(measured))
+    return 0 if measured else 2
+
+
+def page(measured: list[Measured]) -> str:
+    """Return the measurements as a table in Markdown."""
+    lines = ["| source | rows | way | rows per CPU-second | peak MiB |", "|---|---|---|---|---|"]
+    lines += [
+        f"| {one.source} | {one.rows:,} | {one.way} | {one.rows_per_cpu_s:,.0f} | {one.peak_mib:,.0f} |"
+        for one in measured
+    ]
+    return "\n".join(lines) + "\n"
 
 
 def arguments() -> argparse.Namespace:
     """Return the options."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", type=int, default=1_000_000, help="rows of each file")
+    parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000], help="rows of each file")
     parser.add_argument("--zat", help="a Python that has zat")
+    parser.add_argument("--folder", type=Path, help="where the files are built; ten million rows take up to 7 GB")
     parser.add_argument("--json", action="store_true")
     return parser.parse_args()
 
 
-def ways(source: Source, zat: str | None) -> dict[str, tuple[str, str]]:
+def ways(source: Source, rows: int, zat: str | None) -> dict[str, tuple[str, str]]:
     """Return what is measured: for each way a Python and what it does with a file."""
     found = {
-        "flowtag, to feature rows": (sys.executable, OURS),
+        "flowtag, to the feature table": (sys.executable, OURS),
         "flowtag, read and checked": (sys.executable, READING),
-        "pandas.read_csv": (zat or sys.executable, PANDAS),
     }
+    if rows > WHOLE_ROWS:
+        return found
+    found["pandas.read_csv"] = (zat or sys.executable, PANDAS)
     return found | ({"zat.LogToDataFrame": (zat, ZAT)} if zat and source.name.startswith("Zeek") else {})
 
 
@@ -169,4 +189,5 @@ def measure(source: Source, way: str, command: list[str], paths: list[Path]) -> 
     return Measured(source.name, way, rows, (rows - few) / (seconds - few_s), peak)
 
 
-main()
+if __name__ == "__main__":
+    sys.exit(main())

@@ -150,6 +150,14 @@ class Adapter:
             names |= {*found, *given.subtracted(header)} if found else set()
         return sorted(names)
 
+    def number_sources(self, header: frozenset[str]) -> set[str]:
+        """Return the source columns of a file with this header whose cells can be nothing but numbers."""
+        texts = (*TIMES, *ADDRESSES, *TEXTS, "protocol")
+        of_numbers = [given for given in self.given if given.target not in texts]
+        names = {name for given in of_numbers for name in (*given.sources(header), *given.subtracted(header))}
+        others = {name for given in self.given if given.target in texts for name in given.sources(header)}
+        return names - others - set(self.raw)
+
     def named(self) -> dict[str, str]:
         """Return every source column that the adapter knows, with the target it is for, "" for raw ones."""
         names = dict.fromkeys(self.raw, "")

@@ -35,12 +35,12 @@ def read_batches(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch
     if layout.form == EXPORT:
         yield from read_exports(path, layout, rejects)
         return
-    read = _separated if layout.form == SEPARATED else read_json_lines
+    if layout.form == SEPARATED:
+        read = _Separated(path, layout, rejects).read
+    else:
+        read = partial(read_json_lines, path, layout=layout, rejects=rejects)
     blocks = object_blocks(path) if layout.form == JSON_ARRAY else line_blocks(path, layout.skip)
-    for block in blocks:
-        batch = read(path, block, layout, rejects)
-        if batch is not None:
-            yield batch
+    yield from (batch for block in blocks if (batch := read(block)) is not None)
 
 
 def _parquet(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch]:
@@ -66,16 +66,49 @@ def _offset(first: int, mask: Mask) -> list[int]:
     return (np.flatnonzero(mask) + first).tolist()
 
 
-def _separated(path: Path, block: Block, layout: Layout, rejects: Rejects) -> Batch | None:
-    block = _utf8(block, rejects)
-    broken: list[tuple[int, str]] = []
+class _Separated:
+    """A file of separated text, block by block.
 
-    def skip(row: pa.csv.InvalidRow) -> str:
-        broken.append((row.number, row.text))
-        return "skip"
+    Columns of numbers are read as such until a cell is none; from there on all cells are read as text, and looked at
+    one by one where they are numbers.
+    """
 
-    names = layout.adapter.sources(layout.header)
-    try:
+    def __init__(self, path: Path, layout: Layout, rejects: Rejects) -> None:
+        self._path = path
+        self._layout = layout
+        self._rejects = rejects
+        names, numbers = layout.adapter.sources(layout.header), layout.adapter.number_sources(layout.header)
+        self._types = {name: pa.float64() if name in numbers else pa.string() for name in names}
+
+    def read(self, block: Block) -> Batch | None:
+        """Return the rows of a block, None when it has none."""
+        block = _utf8(block, self._rejects)
+        table, broken = self._parsed(block)
+        lines = _LinesOf(block, [number for number, _ in broken])
+        _account(self._path, broken, self._layout, self._rejects, lines)
+        self._rejects.saw(table.num_rows)
+        return _without_headers(table, lines, self._rejects) if table.num_rows else None
+
+    def _parsed(self, block: Block) -> tuple[pa.Table, list[tuple[int, str]]]:
+        try:
+            return self._cells(block)
+        except pa.ArrowInvalid as error:
+            if "Empty CSV" in str(error):
+                return pa.table({name: pa.array([], kind) for name, kind in self._types.items()}), []
+            if pa.float64() not in self._types.values():
+                raise unreadable(self._path, block, str(error)) from error
+        self._types = dict.fromkeys(self._types, pa.string())
+        return self._parsed(block)
+
+    def _cells(self, block: Block) -> tuple[pa.Table, list[tuple[int, str]]]:
+        """Return the cells of a block, and the number and text of lines with too few or too many."""
+        layout = self._layout
+        broken: list[tuple[int, str]] = []
+
+        def skip(row: pa.csv.InvalidRow) -> str:
+            broken.append((row.number, row.text))
+            return "skip"
+
         table = pa.csv.read_csv(
             pa.BufferReader(block.text),
             pa.csv.ReadOptions(
@@ -85,21 +118,14 @@ def _separated(path: Path, block: Block, layout: Layout, rejects: Rejects) -> Ba
                 delimiter=layout.delimiter, quote_char='"' if layout.quoted else False, invalid_row_handler=skip
             ),
             pa.csv.ConvertOptions(
-                include_columns=names,
-                column_types=dict.fromkeys(names, pa.string()),
+                include_columns=list(self._types),
+                column_types=self._types,
                 null_values=list(layout.nulls),
                 strings_can_be_null=True,
                 check_utf8=False,  # it was checked, with its lines
             ),
         )
-    except pa.ArrowInvalid as error:
-        if "Empty CSV" not in str(error):
-            raise unreadable(path, block, str(error)) from error
-        table = pa.table({name: pa.array([], pa.string()) for name in names})
-    lines = _LinesOf(block, [number for number, _ in broken])
-    _account(path, broken, layout, rejects, lines)
-    rejects.saw(table.num_rows)
-    return _without_headers(table, lines, rejects) if table.num_rows else None
+        return table, broken
 
 
 class _LinesOf:
@@ -138,7 +164,9 @@ def _account(path: Path, broken: list[tuple[int, str]], layout: Layout, rejects:
 def _without_headers(table: pa.Table, lines: _LinesOf, rejects: Rejects) -> Batch | None:
     """Return the cells without rows that repeat the header."""
     columns = {name: table.column(name).combine_chunks() for name in table.column_names}
-    name = table.column_names[0]
+    name = next((name for name in columns if pa.types.is_string(columns[name].type)), "")
+    if not name:  # a header is no number
+        return Batch(columns, lines.of_rows)
     repeated = pc.fill_null(pc.equal(columns[name], name), False).to_numpy(zero_copy_only=False)
     if not repeated.any():
         return Batch(columns, lines.of_rows)

@@ -1,6 +1,7 @@
 """Times as records write them, to nanoseconds UTC: epoch numbers, ISO 8601, and day/month/year with 12 or 24 hours."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -37,18 +38,28 @@ class Writing(NamedTuple):
     month_first: bool = False
 
 
+Reader = Callable[[pa.Array, Writing], Nanoseconds]
+
+
 def times(column: pa.Array, writing: Writing) -> Times:
-    """Return a column of times; the first way of writing that reads a cell counts. Times before 1970 are bad."""
+    """Return a column of times; no cell can be read in more than one way. Times before 1970 are bad."""
     if not pa.types.is_string(column.type):
         return _checked(_of_floats(column.cast(pa.float64()), writing.unit_s), column)
     values = np.full(len(column), UNSET)
-    for read in (_decimal, _longer_decimal, _iso, _slashed):
+    for read in _likely_first(column, writing):
         open_rows = np.flatnonzero((values == UNSET) & column.is_valid().to_numpy(zero_copy_only=False))
         if not len(open_rows):
             break
         whole = len(open_rows) == len(column)
         values[open_rows] = read(column if whole else column.take(pa.array(open_rows)), writing)
     return _checked(values, column)
+
+
+def _likely_first(column: pa.Array, writing: Writing) -> list[Reader]:
+    """Return the ways to read times, those first that read the column's first one."""
+    first = (column.drop_null() if column.null_count else column).slice(0, 1)
+    ways: tuple[Reader, ...] = (_decimal, _longer_decimal, _iso, _slashed)
+    return sorted(ways, key=lambda read: (read(first, writing) == UNSET).all()) if len(first) else []
 
 
 def _checked(values: Nanoseconds, column: pa.Array) -> Times:
