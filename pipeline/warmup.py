@@ -13,6 +13,7 @@ from pipeline.progress import say
 FROM, TO = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
 SYN, RESET = 0x02, 0x14
 MORE_FRAGMENTS = 0x2000
+ETHERNET, WIFI = 1, 105
 
 
 def is_warm() -> bool:
@@ -31,18 +32,23 @@ def say_if_cold() -> bool:
 
 
 def compile_kernels() -> int:
-    """Meter a TCP SYN and its answer in both formats, which compiles and caches every kernel; return the flows: 2."""
+    """Meter a TCP SYN and its answer in both formats and in a radio frame, which compiles and caches every kernel.
+
+    Returns:
+        The flows: 3.
+    """
     frames = [_frame(FROM, TO, SYN), _frame(TO, FROM, RESET), _frame(TO, FROM, RESET, MORE_FRAGMENTS)]
     with TemporaryDirectory() as folder:
-        captures = [Path(folder) / "two.pcap", Path(folder) / "two.pcapng"]
+        captures = [Path(folder) / name for name in ("two.pcap", "two.pcapng", "bundle.pcap")]
         captures[0].write_bytes(_pcap(frames))
         captures[1].write_bytes(_pcapng(frames))
+        captures[2].write_bytes(_pcap([_bundle(frames[0])], WIFI))
         settings = MeterSettings(layer="inner")
         return sum(batch.num_rows for capture in captures for batch in extract([capture], settings))
 
 
-def _pcap(frames: Sequence[bytes]) -> bytes:
-    header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, 1)
+def _pcap(frames: Sequence[bytes], link_type: int = ETHERNET) -> bytes:
+    header = struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65_535, link_type)
     return header + b"".join(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame for frame in frames)
 
 
@@ -65,3 +71,9 @@ def _frame(source: bytes, target: bytes, flags: int, fragment: int = 0) -> bytes
     segment = struct.pack(">HHIIBBHHH", *ports, 1, 1, 5 << 4, flags, 1024, 0, 0)
     datagram = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(segment), 1, fragment, 64, 6, 0, source, target) + segment
     return bytes(12) + b"\x08\x00" + datagram
+
+
+def _bundle(frame: bytes) -> bytes:
+    """Return an IEEE 802.11 frame that holds an Ethernet one, as the only one of an A-MSDU."""
+    inner = bytes.fromhex("aaaa03000000") + frame[12:]
+    return bytes.fromhex("8801") + bytes(22) + bytes.fromhex("8000") + bytes(12) + struct.pack(">H", len(inner)) + inner

@@ -60,6 +60,10 @@ LINKS = {  # LINKTYPE_ number: (bytes to pass over, what lies behind them)
     284: (18, AS_TYPED),
     285: (22, AS_TYPED),
 }
+BUNDLE = 1000
+"""Beyond every SkipReason: the negative kind of an A-MSDU, several frames in one."""
+LONGEST_BUNDLE, PART_HEADER = 11_454, 14
+MOST_PARTS = LONGEST_BUNDLE // PART_HEADER + 1
 LINK_HEADERS, LINK_KINDS = (np.array([LINKS.get(n, (0, 0))[i] for n in range(max(LINKS) + 1)]) for i in (0, 1))
 
 
@@ -159,9 +163,9 @@ def _wifi(block: np.ndarray, at: Int, end: Int, unit: Int, is_swapped: bool) -> 
     has_several = is_quality and block[at + (30 if control & 3 == 3 else 24)] & 0x80
     if control & 0x40:
         return at, -SkipReason.ENCRYPTED_LINK.value
-    if block[at + 22] & 15 or has_several:
-        return at, -(SkipReason.LINK_TYPE if has_several else SkipReason.FRAGMENT).value
-    return at + (header + unit - 1) // unit * unit, AS_LLC
+    if block[at + 22] & 15:
+        return at, -SkipReason.FRAGMENT.value
+    return at + (header + unit - 1) // unit * unit, -BUNDLE if has_several else AS_LLC
 
 
 @part
@@ -339,6 +343,67 @@ def _link(block: np.ndarray, at: Int, end: Int, row: Record) -> tuple[Int, Int, 
     return _unwrapped(block, at, end, kind, 0)
 
 
+@part
+def _parts(block: np.ndarray, at: Int, end: Int, row: Record, out: np.ndarray, filled: Int) -> Int:
+    """Fill in the frames of a bundle (IEEE 802.11, 9.3.2.2.2), each behind two addresses and its length.
+
+    Args:
+        block: Bytes, uint8.
+        at: Index of the first part.
+        end: Index behind the captured bytes.
+        row: The whole frame's.
+        out: FRAME rows; what they carry begins with LLC.
+        filled: Index of the first one to fill, with MOST_PARTS behind it.
+
+    Returns:
+        Rows filled, what was not captured as one row without a byte; 0 if the parts do not fit into the frame.
+    """
+    count: Int = 0
+    wire_end = np.int64(row.start) + np.int64(row.original)
+    if wire_end - at > LONGEST_BUNDLE:
+        return 0
+    while wire_end - at >= PART_HEADER:  # fewer bytes are what fills up the last part, and the frame check sequence
+        is_cut = at + PART_HEADER > end
+        length: Int = wire_end - at - PART_HEADER if is_cut else _u16(block, at + 12)
+        if length > wire_end - at - PART_HEADER:
+            return 0
+        inner: Record = out[filled + count]
+        inner.time_ns, inner.link_type, inner.vlan = row.time_ns, INSIDE + AS_LLC, 0
+        inner.start = min(at + PART_HEADER, end)
+        inner.captured = min(length, end - inner.start)
+        inner.original = length
+        count += 1
+        at += PART_HEADER + length + 3 & ~3
+    return count
+
+
+@kernel
+def take_apart(block: np.ndarray, rows: np.ndarray, taken: Int, out: np.ndarray) -> tuple[Int, Int]:
+    """Copy frames, those of a bundle in its place, as long as there is room for a bundle.
+
+    Args:
+        block: Bytes, uint8.
+        rows: FRAME rows into it.
+        taken: Rows to leave out at the beginning.
+        out: FRAME rows to fill, more than MOST_PARTS.
+
+    Returns:
+        Rows taken by then, and rows filled.
+    """
+    filled: Int = 0
+    while taken < len(rows) and len(out) - filled >= MOST_PARTS:
+        row: Record = rows[taken]
+        end = np.int64(row.start) + row.captured
+        at, kind, _ = _link(block, np.int64(row.start), end, row)
+        count = _parts(block, at, end, row, out, filled) if kind == -BUNDLE and at <= end else 0
+        if count == 0:
+            out[filled] = row
+            count = 1
+        filled += count
+        taken += 1
+    return taken, filled
+
+
 @kernel
 def strip_links(block: np.ndarray, rows: np.ndarray) -> None:
     """Turn frames into what they carry.
@@ -356,6 +421,8 @@ def strip_links(block: np.ndarray, rows: np.ndarray) -> None:
             kind = -SkipReason.TRUNCATED_LINK.value
         elif kind == ETHERTYPE_ARP:
             kind = -SkipReason.ARP.value
+        elif kind == -BUNDLE:
+            kind = -SkipReason.LINK_TYPE.value
         elif kind >= 0 and kind not in (ETHERTYPE_IPV4, ETHERTYPE_IPV6):
             kind = -SkipReason.NOT_IP.value
         row.link_type = kind

@@ -30,6 +30,7 @@ from pathlib import Path
 
 import numpy as np
 
+from features.captures.bundles import unbundled
 from features.captures.byte_source import can_be_read_again
 from features.captures.capture import BLOCK_BYTES, FRAMES_PER_CHUNK, open_capture
 from features.captures.packet import PACKET, SkipReason, Tunnel, decode_frames, new_fragments, new_tunnels
@@ -187,14 +188,18 @@ class _Run:
             for frames in capture:
                 rows = frames.rows[max(known - read, 0) :]
                 read += len(frames.rows)
-                kept = decode_frames(frames.block, rows, self._packets, self._skipped, self._fragments, self._tunnels)
-                if not self._vlan_in_key:
-                    self._packets["vlan"] = 0
-                yield from self._meter(self._packets[:kept], frames.block)
+                for part in unbundled(frames.block, rows, FRAMES_PER_CHUNK):
+                    yield from self._meter(self._decoded(frames.block, part), frames.block)
             if paused is None:
                 self._skipped[SkipReason.TORN_RECORD] += capture.torn_records
             else:
                 paused.records[path] = read
+
+    def _decoded(self, block: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        kept = decode_frames(block, rows, self._packets, self._skipped, self._fragments, self._tunnels)
+        if not self._vlan_in_key:
+            self._packets["vlan"] = 0
+        return self._packets[:kept]
 
     def _meter(self, packets: np.ndarray, block: np.ndarray) -> Iterator[FlowBatch]:
         at = meter_packets(self._table, self._limits, packets, 0, block)
