@@ -8,6 +8,7 @@ import typer
 
 from features.errors import FlowtagError
 from flows.commands import (
+    adapt,
     config,
     convert,
     demo,
@@ -45,6 +46,7 @@ app.command("tune", epilog=EXITS)(tune.tune)
 app.command("score", epilog=EXITS)(score.score)
 app.command("evaluate", epilog=EXITS)(evaluate.evaluate)
 app.command("thresholds", epilog=EXITS)(thresholds.thresholds)
+app.command("adapt", epilog=EXITS)(adapt.adapt)
 app.command("convert", epilog=EXITS)(convert.convert)
 app.command("config", epilog=EXITS)(config.show_config)
 app.command("tags", epilog=EXITS)(tags.tags)

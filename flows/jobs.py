@@ -6,6 +6,7 @@ from prefect import flow
 
 from features.table import is_feature_table
 from flows.tasks import (
+    adapt_detector,
     evaluate_table,
     examine_table,
     fetch_champion,
@@ -18,6 +19,7 @@ from flows.tasks import (
     tune_settings,
     write_report,
 )
+from pipeline.adapting.adapted import Adapted, Sources
 from pipeline.ingest_many import Ingested, side_by_side
 from pipeline.manifest import StageResult, known
 from pipeline.registered import Registered
@@ -56,6 +58,18 @@ def tune(sources: list[Path], choice: TuneChoice, settings: Settings) -> StageRe
     tuned = tune_settings([one.path for one in learned], choice, settings)
     show_counts([*learned, tuned])
     return tuned
+
+
+@flow(name="adapt", flow_run_name="adapt to {sources.local[0].name}")
+def adapt(sources: Sources, detector: str, use: bool, settings: Settings) -> Adapted:
+    """Adapt a registered detector to a network by its unlabelled traffic, and by labelled flows if there are any."""
+    with side_by_side([*sources.local, *sources.labelled, *sources.replayed], settings) as ahead:
+        local = [_tables(one, settings, ahead)[0] for one in sources.local]
+        labelled = [_tables(one, settings, ahead)[-1] for one in sources.labelled]
+        replayed = [_tables(one, settings, ahead)[-1] for one in sources.replayed]
+    show_counts([*local, *labelled, *replayed])
+    tables = Sources(*(tuple(one.path for one in part) for part in (local, labelled, replayed)))
+    return adapt_detector(tables, detector, use, settings)
 
 
 @flow(name="score", flow_run_name="score {source.name}")

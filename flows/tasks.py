@@ -16,6 +16,7 @@ from prefect.cache_policies import NO_CACHE
 from prefect.client.schemas.objects import State, TaskRun
 
 from features.errors import ServiceError
+from pipeline.adapting.adapted import Adapted, Sources
 from pipeline.ingest import ingest
 from pipeline.ingest_many import Ingested
 from pipeline.manifest import StageResult
@@ -92,6 +93,21 @@ def fetch_champion(table: Path, settings: Settings) -> Champion:
     with open_table(table) as flows:
         given = columns_given(flows)
     return champion(settings, given)
+
+
+@task(
+    name="adapt",
+    task_run_name="adapt the detector and register it",
+    cache_policy=NO_CACHE,
+    retries=len(DELAYS_S),
+    retry_delay_seconds=DELAYS_S,
+    retry_condition_fn=may_help,
+)
+def adapt_detector(sources: Sources, detector: str, use: bool, settings: Settings) -> Adapted:
+    """Adapt a registered detector to a network by its own traffic."""
+    from pipeline.adapting.adapt import adapt
+
+    return adapt(sources, detector, use, settings)
 
 
 @task(task_run_name="score {table.stem}", cache_policy=NO_CACHE)

@@ -38,6 +38,8 @@ from models.thresholds import Thresholds
 FORMAT_VERSION = 1
 NETWORK_FILE, CARD_FILE = "network.keras", "detector.json"
 FAMILIARITY_FILE, VALIDATION_FILE = "familiarity.npz", "validation.npz"
+ADAPTED = "adapt"
+"""The part of a card's settings that says how the detector was adapted to a network; absent where it was not."""
 BATCH_FLOWS = 8_192
 
 Matrix = npt.NDArray[np.float32]

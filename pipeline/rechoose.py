@@ -4,23 +4,19 @@ import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from features.errors import ModelError
-from models.detector import VALIDATION_FILE, Detector
+from models.detector import ADAPTED, VALIDATION_FILE, Detector
 from models.intervals import intervals
 from models.metrics import Evaluation, evaluate
-from models.registry import CHALLENGER, CHAMPION, RegisteredDetector, promote, register, resolve
+from models.registry import resolve
 from models.scored_flows import ScoredFlows
 from models.thresholds import ThresholdSettings, choose_thresholds
-from models.tracking import tracked_run
-from models.verdict import Verdict, judge
-from pipeline.manifest import digest
+from models.verdict import judge
+from pipeline.descendant import Descendant, enter, put_in_use, title_of
 from pipeline.progress import say
 from pipeline.register import store, verdict_limits
 from pipeline.registered import Budget, Registered
 from pipeline.settings import Settings
-from pipeline.train import in_view
 
 
 @dataclass(frozen=True)
@@ -44,12 +40,20 @@ def rechoose(budget: Budget, uri: str, settings: Settings) -> Rechosen:
 
     Raises:
         NoChampion: There is no such detector.
-        ModelError: It keeps no scores of its validation flows.
+        ModelError: It keeps no scores of its validation flows, or was adapted to a network.
         Uncalibrated: Nothing is detected within the budget.
         ServiceError: MLflow's database or server does not answer.
     """
     parent = resolve(store(settings), uri)
     detector = Detector.load(parent.directory)
+    if ADAPTED in detector.card.settings:
+        raise ModelError(
+            "thresholds that were adapted to a network cannot be chosen from other flows",
+            uri,
+            "a version that was trained",
+            title_of(parent),
+            "flowtag adapt LOCAL_TRAFFIC --budget SHARE",
+        )
     flows = detector.validation
     if flows is None:
         raise ModelError("the detector keeps no scores", uri, VALIDATION_FILE, "", "flowtag train")
@@ -65,48 +69,18 @@ def rechoose(budget: Budget, uri: str, settings: Settings) -> Rechosen:
         validation=figures.to_dict(),
     )
     settings = settings.model_copy(update={"thresholds": asked})
-    registered = _entered(replace(detector, card=card), parent, judge(figures, verdict_limits(settings)), settings)
+    verdict = judge(figures, verdict_limits(settings))
+    with tempfile.TemporaryDirectory(prefix="flowtag") as folder:
+        saved = replace(detector, card=card).save(Path(folder) / "detector")
+        registered = enter(Descendant(saved, parent, "thresholds of", verdict), settings)
+    if verdict.accepted:
+        registered = put_in_use(registered, card.view, settings)
     say(f"MLflow: {registered}")
-    return Rechosen(
-        registered, _title(parent), cuts.false_alarm_budget, figures, _intervals(flows, card.tag_names, chosen.values)
-    )
+    sure = _intervals(flows, card.tag_names, chosen.values)
+    return Rechosen(registered, title_of(parent), cuts.false_alarm_budget, figures, sure)
 
 
 def _intervals(
     flows: ScoredFlows, tag_names: tuple[str, ...], cuts: tuple[float, ...]
 ) -> dict[str, tuple[float, float]]:
     return intervals(flows.tags, flows.scores, cuts, flows.blocks.of_flow, tag_names) if flows.blocks else {}
-
-
-def _entered(detector: Detector, parent: RegisteredDetector, verdict: Verdict, settings: Settings) -> Registered:
-    """Register the detector with its lineage: challenger, and champion when the verdict accepts it."""
-    where, told = store(settings), "; ".join(verdict.reasons)
-    with (
-        tempfile.TemporaryDirectory(prefix="flowtag") as folder,
-        tracked_run(where, f"thresholds of {_title(parent)}", {"flowtag.parent": _title(parent)}) as run,
-    ):
-        directory = detector.save(Path(folder) / "detector")
-        tags = {
-            "flowtag.verdict": told,
-            "flowtag.parent": _title(parent),
-            "flowtag.parent_run": parent.run_id,
-            "flowtag.detector": digest(directory),
-            "flowtag.schema": detector.card.schema_fingerprint,
-        }
-        run.parameters({"thresholds": detector.card.settings["thresholds"]})
-        run.figures({f"detector.valid.{name}": value for name, value in _numbers(detector).items()})
-        example = np.array([[np.nan if one is None else one for one in detector.card.benign_medians]], np.float32)
-        number = register(where, run.run_id, parent.name, directory, example, tags)
-        promote(where, parent.name, number, in_view(CHALLENGER, detector.card.view))
-        if verdict.accepted:
-            promote(where, parent.name, number, in_view(CHAMPION, detector.card.view))
-    return Registered(parent.name, number, verdict.accepted, told, run.run_id)
-
-
-def _numbers(detector: Detector) -> dict[str, float]:
-    plain = detector.card.validation
-    return {name: float(value) for name, value in plain.items() if isinstance(value, int | float)}
-
-
-def _title(version: RegisteredDetector) -> str:
-    return f"{version.name} version {version.version}"

@@ -1,7 +1,7 @@
 """Stage: a trained detector into MLflow: its run, its figures, its version, and the verdict whether to use it."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,10 +43,15 @@ def register(trained: StageResult, tables: Tables, settings: Settings) -> Regist
         {"trained": trained.digest},
         {"mlflow": settings.mlflow.model_dump(mode="json"), "verdict": asdict(verdict_limits(settings))},
     )
+    return registered_once(plan, settings, lambda: _entered(trained, tables, settings))
+
+
+def registered_once(plan: Plan, settings: Settings, enter: Callable[[], Registered]) -> Registered:
+    """Enter a detector in the registry, or answer from the receipt as long as the registry knows that version."""
     earlier = finished(plan)
     if earlier and not _still_known(_receipt(earlier.path), settings):
         earlier.path.unlink()
-    return _receipt(run_once(plan, lambda artifact: _entered(trained, tables, settings, artifact)).path)
+    return _receipt(run_once(plan, lambda artifact: _with_receipt(enter(), artifact)).path)
 
 
 def champion(settings: Settings, given: Collection[str] = FEATURE_NAMES) -> Champion:
@@ -88,11 +93,17 @@ def verdict_limits(settings: Settings) -> VerdictLimits:
     return VerdictLimits(**settings.verdict.model_dump(), false_alarm_budget=settings.thresholds.false_alarm_budget)
 
 
-def _entered(trained: StageResult, tables: Tables, settings: Settings, artifact: Path) -> Built:
+def verdict_on(figures: dict[str, Any], settings: Settings) -> Verdict:
+    """Return the verdict on a detector by its figures, plain values as a card keeps them."""
+    tags = tuple(TagFigures(**tag) for tag in figures["tags"])
+    return judge(Evaluation(**{**figures, "tags": tags}), verdict_limits(settings))
+
+
+def _entered(trained: StageResult, tables: Tables, settings: Settings) -> Registered:
     notes: dict[str, Any] = json.loads((trained.path / TRAINING_FILE).read_text("utf-8"))
     name, where = settings.mlflow.model_name, store(settings)
     view = chosen_view(tables, settings)
-    verdict = _verdict(notes[DETECTOR]["validation"], settings)
+    verdict = verdict_on(notes[DETECTOR]["validation"], settings)
     told = {"flowtag.verdict": "; ".join(verdict.reasons), **_lineage(trained, settings)}
     with tracked_run(where, name, told) as run:
         _log(run, notes, tables, settings)
@@ -100,10 +111,13 @@ def _entered(trained: StageResult, tables: Tables, settings: Settings, artifact:
         promote(where, name, number, in_view(CHALLENGER, view.name))
         if verdict.accepted:
             promote(where, name, number, in_view(CHAMPION, view.name))
-    registered = Registered(name, number, verdict.accepted, told["flowtag.verdict"], run.run_id)
+    return Registered(name, number, verdict.accepted, told["flowtag.verdict"], run.run_id)
+
+
+def _with_receipt(registered: Registered, artifact: Path) -> Built:
     artifact.write_text(json.dumps(asdict(registered), indent=1) + "\n", "utf-8")
     say(f"MLflow: {registered}")
-    return Built(1, {"version": number})
+    return Built(1, {"version": registered.version})
 
 
 def _log(run: TrackedRun, notes: dict[str, Any], tables: Tables, settings: Settings) -> None:
@@ -143,11 +157,6 @@ def _lineage(trained: StageResult, settings: Settings) -> dict[str, str]:
         "flowtag.schema": fingerprint(),
         "flowtag.vocabulary": read_vocabulary(settings.labels.vocabulary).fingerprint,
     }
-
-
-def _verdict(figures: dict[str, Any], settings: Settings) -> Verdict:
-    tags = tuple(TagFigures(**tag) for tag in figures["tags"])
-    return judge(Evaluation(**{**figures, "tags": tags}), verdict_limits(settings))
 
 
 def _receipt(path: Path) -> Registered:

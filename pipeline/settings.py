@@ -173,6 +173,16 @@ class ThresholdsSection(Section):
     blur: NonNegativeFloat = setting(0.03, "how far scores may shift, as a share of attack's distance from benign")
 
 
+class AdaptSection(Section):
+    """How a detector is adapted to a network (becomes models.adaptation.AdaptSettings)."""
+
+    attack_share: Share = setting(0.05, "share of the local flows that attacks may be; 0 where there are none", "share")
+    held_out: Annotated[float, Field(gt=0, lt=1)] = setting(0.2, "last share of them that is kept for judging", "share")
+    epochs: PositiveInt = setting(5, "passes of fine-tuning, where there are labelled flows", "epochs")
+    learning_rate: PositiveFloat = setting(1e-3, "of fine-tuning; a tenth of it without old flows to replay")
+    anchor: NonNegativeFloat = setting(1e-2, "without them, weight of the squared distance to the old weights")
+
+
 class VerdictSection(Section):
     """What a detector must keep on the validation flows to come into use (becomes models.verdict.VerdictLimits)."""
 
@@ -218,6 +228,7 @@ class Settings(Section):
     loss: LossSection = LossSection()
     training: TrainingSection = TrainingSection()
     thresholds: ThresholdsSection = ThresholdsSection()
+    adapt: AdaptSection = AdaptSection()
     verdict: VerdictSection = VerdictSection()
     mlflow: MlflowSection = MlflowSection()
     prefect: PrefectSection = PrefectSection()

@@ -162,6 +162,7 @@ def test_sections_repeat_the_layers_below() -> None:
     from features.labels.settings import LabelSettings  # noqa: PLC0415
     from features.metering.meter import MeterSettings  # noqa: PLC0415 (Keras and numba only where they are compared)
     from features.records.settings import RecordSettings  # noqa: PLC0415
+    from models.adaptation import AdaptSettings  # noqa: PLC0415
     from models.losses import LossSettings  # noqa: PLC0415
     from models.network import NetworkSettings  # noqa: PLC0415
     from models.thresholds import ThresholdSettings  # noqa: PLC0415
@@ -177,4 +178,5 @@ def test_sections_repeat_the_layers_below() -> None:
     budget = settings.thresholds.false_alarm_budget
     assert {**settings.training.model_dump(), "false_alarm_budget": budget} == defaults(TrainingSettings)
     assert settings.thresholds.model_dump() == defaults(ThresholdSettings)
+    assert settings.adapt.model_dump() == defaults(AdaptSettings)
     assert {**settings.verdict.model_dump(), "false_alarm_budget": budget} == defaults(VerdictLimits)

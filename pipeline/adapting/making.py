@@ -1,0 +1,168 @@
+"""From local flows and a loaded detector to an adapted one; imported only where there is work to do."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from models.adaptation import AdaptSettings, Mask, lifted, suspects
+from models.dataset import TagDataset
+from models.detector import ADAPTED, Detector
+from models.familiarity import Familiarity, measure_familiarity
+from models.finetune import finetune
+from models.losses import LossSettings
+from models.metrics import evaluate, false_alarm_rate, silent_rate
+from models.scored_flows import ScoredFlows
+from models.thresholds import NEVER_FIRES, Thresholds
+from pipeline.adapting.adapted import Side, Sources, Suspect
+from pipeline.adapting.local_flows import LocalFlows, joined, read_labelled, read_local, require_enough
+from pipeline.progress import Step, advance
+
+REACH_SHARE = 0.75
+STORED, HELD_OUT = "stored validation flows", "held-out labelled flows"
+
+
+@dataclass(frozen=True)
+class Made:
+    """An adapted detector, and what is known of how it came about.
+
+    Attributes:
+        detector: With its card, what it knows, and flows whose truth is known as it scores them, if there are any.
+        truth: What those flows are; empty without any.
+        used: Local flows without those set aside.
+        set_aside: The others.
+        held_out: Local flows to judge by.
+        learned: Flows of the fine-tuning.
+        suspects: Sources set aside.
+        before: The parent.
+        after: The adapted detector.
+    """
+
+    detector: Detector
+    truth: str
+    used: int
+    set_aside: int
+    held_out: int
+    learned: int
+    suspects: tuple[Suspect, ...]
+    before: Side
+    after: Side
+
+
+def make(parent: Detector, sources: Sources, settings: AdaptSettings, budget: float) -> Made:
+    """Adapt a detector.
+
+    Raises:
+        InputError: There is too little local traffic, or a table cannot be read.
+        ModelMismatch: A table lacks columns that the detector needs.
+    """
+    split = read_local(sources.local, parent, settings.held_out, budget)
+    fired = _firing(parent, split.used)
+    aside = suspects(fired, split.used.sources, settings.attack_share)
+    used = split.used.rows(~aside)
+    require_enough(len(used), settings.held_out, budget)
+    labelled = [read_labelled(tables, parent, settings.held_out) for tables in (sources.labelled, sources.replayed)]
+    tuned, learned = _tuned(parent, [learn for learn, _ in labelled], used, settings)
+    cuts = lifted(parent.card.thresholds.values, tuned.score(used.features), budget)
+    known = _truth(parent, tuned, joined([judge for _, judge in labelled], parent.card))
+    adapted = _with_card(tuned, cuts, known[1], settings)
+    adapted = replace(adapted, familiarity=_familiarity(parent, adapted, used))
+    ruled_out = np.isin(split.held_out.sources, np.unique(split.used.sources[aside]))
+    truth = "" if known[1] is None else HELD_OUT if learned else STORED
+    sides = [_side(one, split.held_out, ruled_out, flows) for one, flows in zip((parent, adapted), known, strict=True)]
+    named = _named(split.used, fired, aside)
+    counts = (len(used), int(aside.sum()), len(split.held_out), learned)
+    return Made(adapted, truth, *counts, named, *sides)
+
+
+def _tuned(
+    parent: Detector, labelled: list[TagDataset], used: LocalFlows, settings: AdaptSettings
+) -> tuple[Detector, int]:
+    """Return the detector with a network fine-tuned on labelled flows, if there are any, and on how many flows.
+
+    With flows replayed the unlabelled ones are shown as benign; without them that would teach silence.
+    """
+    card, (truth, replayed) = parent.card, labelled
+    if not len(truth) and not len(replayed):
+        return parent, 0
+    flows = joined([truth, replayed, *([used.as_benign(card)] if len(replayed) else ())], card)
+    work = f"fine-tuning on {len(flows):,} flows"
+
+    def on_epoch(done: int) -> None:
+        advance(Step(work, done, settings.epochs, "epochs"))
+
+    network = finetune(parent.network, flows, settings, bool(len(replayed)), _loss(parent), on_epoch)
+    return Detector(network, card, parent.familiarity), len(flows)
+
+
+def _loss(parent: Detector) -> LossSettings:
+    """Return the loss that the parent's card says it was trained with."""
+    plain = parent.card.settings.get("training", {}).get("loss")
+    return LossSettings(**plain) if plain else LossSettings()
+
+
+def _truth(parent: Detector, tuned: Detector, judged: TagDataset) -> tuple[ScoredFlows | None, ScoredFlows | None]:
+    """Return flows whose truth is known as parent and adapted detector score them.
+
+    They are the parent's own validation flows while the network is the same, else the labelled flows kept back.
+    """
+    if tuned is parent:
+        return parent.validation, parent.validation
+    if not judged.attack.any():
+        return None, None
+    before, after = (ScoredFlows(judged.tags, one.score(judged.features)).sampled() for one in (parent, tuned))
+    return before, after
+
+
+def _with_card(
+    tuned: Detector, cuts: tuple[float, ...], known: ScoredFlows | None, settings: AdaptSettings
+) -> Detector:
+    card = tuned.card
+    thresholds, figures = replace(card.thresholds, values=cuts), {}
+    if known:
+        figures = evaluate(known.tags, known.scores, cuts, card.tag_names).to_dict()
+        rates = [rate(known.tags, known.scores, cuts) or 0.0 for rate in (false_alarm_rate, silent_rate)]
+        thresholds = Thresholds(cuts, card.thresholds.sources, *rates)
+    chosen = {**card.settings, ADAPTED: settings.to_dict()}
+    return replace(
+        tuned, card=replace(card, thresholds=thresholds, settings=chosen, validation=figures), validation=known
+    )
+
+
+def _familiarity(parent: Detector, adapted: Detector, used: LocalFlows) -> Familiarity | None:
+    """Return what the parent knows and the local traffic beside it, whose last part says how far it reaches."""
+    cut = int(REACH_SHARE * len(used))
+    earlier, later = (used.rows(part).as_benign(adapted.card) for part in (slice(cut), slice(cut, None)))
+    local = measure_familiarity(adapted.network, earlier, later)
+    return parent.familiarity.with_local(local) if parent.familiarity else local
+
+
+def _side(detector: Detector, flows: LocalFlows, ruled_out: Mask, known: ScoredFlows | None) -> Side:
+    fired = _firing(detector, flows)
+    rates: list[float | None] = [None, None]
+    if known:
+        cuts = detector.card.thresholds.values
+        rates = [rate(known.tags, known.scores, cuts) for rate in (silent_rate, false_alarm_rate)]
+    elsewhere = fired[~ruled_out]
+    return Side(
+        float(fired.mean()) if len(fired) else 0.0,
+        float(elsewhere.mean()) if len(elsewhere) else None,
+        float(detector.far(flows.features).mean()) if detector.familiarity else None,
+        *rates,
+    )
+
+
+def _firing(detector: Detector, flows: LocalFlows) -> Mask:
+    return np.asarray(detector.fired(detector.score(flows.features)).any(axis=1))
+
+
+def _named(flows: LocalFlows, fired: Mask, aside: Mask) -> tuple[Suspect, ...]:
+    """Return the sources set aside, those of most flows first."""
+    counts, firing = np.bincount(flows.sources[aside]), np.bincount(flows.sources[aside & fired])
+    order = np.argsort(-counts, kind="stable")[: int((counts > 0).sum())].tolist()
+    return tuple(Suspect(flows.names[at], int(counts[at]), int(firing[at])) for at in order)
+
+
+def silenced(before: Thresholds, after: Thresholds, tag_names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the tags that could fire and can no more."""
+    pairs = zip(before.values, after.values, tag_names, strict=True)
+    return tuple(name for old, new, name in pairs if old < NEVER_FIRES <= new)
