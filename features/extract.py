@@ -164,5 +164,5 @@ def _identity(flows: npt.NDArray[np.void], capture: str, first_id: int) -> dict[
 
 def _course(flows: npt.NDArray[np.void]) -> dict[str, pa.Array]:
     told = histories(flows)
-    unlabelled = pa.nulls(len(flows), pa.string())
-    return {"conn_state": conn_states(flows, told), "history": told, "source_label": unlabelled}
+    unsaid = dict.fromkeys(("uid", "source_label"), pa.nulls(len(flows), pa.string()))
+    return {"conn_state": conn_states(flows, told), "history": told, **unsaid}

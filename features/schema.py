@@ -84,6 +84,7 @@ def _course() -> Iterator[Column]:
         "what each side sent, in the letters of Zeek's history: ShADadFf",
         "neither TCP nor UDP, or no letter",
     )
+    yield text("uid", "Zeek's uid of the connection, which its other logs share", "sources other than Zeek's logs")
     yield text("source_label", "the label that the flow's own record carries", "sources without labels")
 
 

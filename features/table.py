@@ -22,7 +22,7 @@ PRESENT = "flowtag.columns_present"
 GIVEN = b"flowtag.columns_given"
 WRITTEN_BEHIND = 2
 """Batches that may wait for the writer."""
-DIFFERENT_EVERYWHERE = ("flow_id", "community_id", "start", "end")
+DIFFERENT_EVERYWHERE = ("flow_id", "community_id", "uid", "start", "end")
 
 
 @contextmanager

@@ -64,6 +64,7 @@ def _plan(traffic: Traffic, settings: Settings) -> Plan:
     inputs = {f"{number}: {file.name}": digest(file) for number, file in enumerate(traffic.files)}
     chosen = {"meter": asdict(_meter(settings))}
     if traffic.kind is Kind.RECORDS:
+        inputs |= {f"joined {number}: {file.name}": digest(file) for number, file in enumerate(traffic.joined)}
         chosen = {"records": settings.records.model_dump(mode="json")}
         if settings.records.mapping:
             inputs["mapping"] = digest(settings.records.mapping)
@@ -92,7 +93,7 @@ def _of_captures(traffic: Traffic, settings: Settings, artifact: Path) -> tuple[
 
 
 def _of_records(traffic: Traffic, settings: Settings, artifact: Path) -> tuple[Written, dict[str, int]]:
-    extraction = extract_records(traffic.files, record_settings(settings))
+    extraction = extract_records(traffic.files, record_settings(settings), joined=traffic.joined)
     schema = giving(arrow_schema(), extraction.columns_given())
     written = write_table(counted(extraction, f"reading {traffic.name}"), artifact, schema)
     say(

@@ -89,6 +89,7 @@ class RecordsSection(Section):
     time_zone: str = setting("UTC", "zone of times that name none, such as Europe/Prague")
     mapping: Path | None = setting(None, "mapping file for a source of your own (docs/flow-records.md)")
     run_rows: PositiveInt = setting(500_000, "rows sorted in memory at once", "rows")
+    joined_rows: PositiveInt = setting(1_000_000, "rows of Zeek's other logs that are held to be joined", "rows")
     rejects_kept: PositiveInt = setting(1000, "malformed rows kept with line and reason; all are counted", "rows")
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from features.captures.capture import first_packet_ns
 from features.content import Kind, kind_of
 from features.errors import InputError
+from features.records.joined import joined_log
 from features.records.settings import RecordSettings
 from pipeline.settings import Settings
 
@@ -32,12 +33,14 @@ class Traffic:
         name: What its tables are called.
         kind: What the files hold.
         files: Captures in order of their first packet, record files in natural order of name.
+        joined: With Zeek's conn.log: its other logs of the same folder or pattern that are joined by uid.
         left_out: Files of the same folder or pattern that hold nothing that is known here, or nothing at all.
     """
 
     name: str
     kind: Kind
     files: tuple[Path, ...]
+    joined: tuple[Path, ...] = ()
     left_out: tuple[Path, ...] = ()
 
 
@@ -52,7 +55,9 @@ def look_at(path: Path, settings: Settings) -> Traffic:
         return Traffic(table_name(path), kind_of(path, reading), (path,))
     kinds = {file: _kind_in_a_set(file, reading) for file in _files_of(path)}
     kind, files = _one_kind(path, kinds)
-    return Traffic(table_name(path), kind, files, tuple(file for file in kinds if kinds[file] is not kind))
+    others = [file for file in kinds if kinds[file] is not kind]
+    joined = tuple(file for file in others if kind is Kind.RECORDS and file.stat().st_size and joined_log(file))
+    return Traffic(table_name(path), kind, files, joined, tuple(file for file in others if file not in joined))
 
 
 def record_settings(settings: Settings) -> RecordSettings:

@@ -132,11 +132,12 @@ def _question(message: bytes) -> Facts | None:
     kind, space = int.from_bytes(message[at + 1 : at + 3]), int.from_bytes(message[at + 3 : at + 5])
     if space & 0x7FFF not in CLASSES:  # the highest bit asks for a unicast answer, RFC 6762
         return None
-    return {**_name_facts(tuple(labels)), "dns_query_type": TYPES.get(kind, f"TYPE{kind}")}
+    return {**name_facts(tuple(labels)), "dns_query_type": TYPES.get(kind, f"TYPE{kind}")}
 
 
 @lru_cache(maxsize=16_384)
-def _name_facts(labels: tuple[bytes, ...]) -> Facts:
+def name_facts(labels: tuple[bytes, ...]) -> Facts:
+    """Return a name's text and its measures, by its labels as they are on the wire."""
     folded = [label.lower() for label in labels]
     return {
         "dns_query": ".".join([_label_text(label) for label in folded]) or ".",

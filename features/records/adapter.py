@@ -23,7 +23,7 @@ Numbers = dict[str, Floats]
 TIMES = ("start", "end")
 ADDRESSES = ("src_ip", "dst_ip")
 PORTS = ("src_port", "dst_port")
-TEXTS = ("community_id", "end_reason", "conn_state", "history", "source_label")
+TEXTS = ("uid", "community_id", "end_reason", "conn_state", "history", "source_label")
 EXTRAS = {
     "syn_seen": "1 when the forward side sent a SYN",
     "syn_ack_seen": "1 when the backward side sent a SYN-ACK",

@@ -42,7 +42,15 @@ def detect(path: Path, settings: RecordSettings = DEFAULTS) -> Layout:
     """
     mapped = read_mapping(settings.mapping) if settings.mapping else None
     adapters = (mapped.adapter,) if mapped else ADAPTERS
-    delimiters = (mapped.delimiter,) if mapped and mapped.delimiter else DELIMITERS
+    return layout_of(path, adapters, (mapped.delimiter,) if mapped and mapped.delimiter else DELIMITERS)
+
+
+def layout_of(path: Path, adapters: tuple[Adapter, ...], delimiters: tuple[str, ...] = DELIMITERS) -> Layout:
+    """Return how a record file is written, as one of some adapters reads it.
+
+    Raises:
+        RecordError: As of detect.
+    """
     sample = read_sample(path)
     if sample.startswith(b"PAR1"):
         return _parquet(path, adapters)

@@ -12,6 +12,7 @@ from features.errors import RecordError
 from features.extract import neighbours
 from features.records.detect import detect
 from features.records.given import given_features, says_something
+from features.records.joined import JoinedLogs, joined_log
 from features.records.layout import Layout
 from features.records.ordering import by_end
 from features.records.rejects import Reject, Rejects
@@ -29,13 +30,14 @@ class RecordExtraction:
 
     Attributes:
         counts: Complete once all batches were taken: rows_read, rows_out, "rejected.REASON" each (rows_read is rows_out
-            and all that were rejected), columns_present, context_cut_short.
+            and all that were rejected), columns_present, context_cut_short; of joined logs those of JoinedLogs.
         rejects: The first malformed rows with file, line and reason.
         columns_present: Names of the columns that hold at least one value.
     """
 
-    def __init__(self, paths: Sequence[Path], settings: RecordSettings, capture: str) -> None:
+    def __init__(self, paths: Sequence[Path], settings: RecordSettings, capture: str, joined: Sequence[Path]) -> None:
         self._paths = paths
+        self._joined = joined
         self._settings = settings
         self._capture = capture
         self.counts: dict[str, int] = {}
@@ -48,7 +50,9 @@ class RecordExtraction:
         Raises:
             RecordError: A file is of no known kind.
         """
-        return frozenset().union(*(given_features(detect(path, self._settings).targets()) for path in self._paths))
+        logs = (log.features for path in self._joined if (log := joined_log(path)))
+        given = (given_features(detect(path, self._settings).targets()) for path in self._paths)
+        return frozenset().union(*given, *logs)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Read the files and yield their flows; every iteration reads them anew.
@@ -61,7 +65,8 @@ class RecordExtraction:
         targets = set().union(*(layout.targets() for layout in layouts))
         rejects = Rejects(self._settings.rejects_kept, self._settings.max_reject_share)
         self.rejects = rejects.kept
-        made = TableRows(self._capture)
+        joined = JoinedLogs(self._joined, self._settings)
+        made = TableRows(self._capture, joined if self._joined else None)
         rows = self._rows(layouts, row_schema(targets), rejects)
         for ready, context in _in_context(rows, targets, self._settings.run_rows, made):
             yield made.rows(ready, context)
@@ -72,6 +77,7 @@ class RecordExtraction:
             "rows_out": made.count,
             **{f"rejected.{reason}": count for reason, count in sorted(rejects.counts.items())},
             **dict(sorted(rejects.notes.items())),
+            **joined.finish(),
             "columns_present": len(present),
             "context_cut_short": made.cut_short,
         }
@@ -82,15 +88,18 @@ class RecordExtraction:
                 yield batch if batch.schema == schema else _widened(batch, schema)
 
 
-def extract_records(paths: Sequence[Path], settings: RecordSettings = DEFAULTS, capture: str = "") -> RecordExtraction:
+def extract_records(
+    paths: Sequence[Path], settings: RecordSettings = DEFAULTS, capture: str = "", joined: Sequence[Path] = ()
+) -> RecordExtraction:
     """Return the feature rows of record files of one kind, taken as one source whatever their order.
 
     Args:
         paths: Record files, plain or compressed.
         settings: Limits, time zone and mapping file.
         capture: What the `capture` column says; the first file's name when empty.
+        joined: Zeek's other logs of the same connections, joined by uid (features.records.joined).
     """
-    return RecordExtraction(paths, settings, capture or paths[0].name)
+    return RecordExtraction(paths, settings, capture or paths[0].name, joined)
 
 
 def _check_alike(paths: Sequence[Path], layouts: list[Layout]) -> None:

@@ -15,6 +15,7 @@ from features.extract import nullable
 from features.records.adapter import TEXTS, TIMES, Floats
 from features.records.cells import OTHER_PROTOCOL
 from features.records.derive import feature_columns
+from features.records.joined import JoinedLogs
 from features.records.shown import key_fields, number_or, packed_addresses
 from features.schema import COLUMNS, arrow_schema
 
@@ -28,8 +29,9 @@ class TableRows:
         cut_short: Rows whose later neighbours did not fit in memory.
     """
 
-    def __init__(self, capture: str) -> None:
+    def __init__(self, capture: str, joined: JoinedLogs | None = None) -> None:
         self._capture = capture
+        self._joined = joined
         self._schema = arrow_schema()
         self.count = 0
         self.present: set[str] = set()
@@ -74,6 +76,8 @@ class TableRows:
                 identity[f"{side}_ip"] = address_text(packed_addresses(batch, side))
         identity |= {name: batch.column(name).cast(moment) for name in TIMES if name in batch.schema.names}
         identity |= _integers(numbers)
+        if self._joined:
+            identity |= self._joined.columns(identity["uid"])
         if "src" in batch.schema.names and "protocol" in numbers:
             identity["community_id"] = _completed_ids(batch, identity["community_id"])
         return identity

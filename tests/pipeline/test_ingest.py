@@ -16,7 +16,7 @@ from pipeline.settings import MeterSection, RecordsSection, Settings
 from pipeline.traffic import look_at
 from tests.pipeline.conftest import World
 from tests.pipeline.small_captures import ARP_REQUEST, HEADER, records, write_capture
-from tests.pipeline.zeek_logs import zeek_log
+from tests.pipeline.zeek_logs import ENDS, zeek_log
 
 
 def test_packets_are_conserved(world: World) -> None:
@@ -147,6 +147,21 @@ def test_rotated_records_are_one_source(tmp_path: Path, settings: Settings) -> N
     (tmp_path / "whole.log").write_text(zeek_log(60))
     parts, whole = (pq.read_table(ingest(tmp_path / name, settings).path) for name in ("hours", "whole.log"))
     assert parts.drop_columns("capture").equals(whole.drop_columns("capture"))
+
+
+def test_zeeks_other_logs_fill_columns(tmp_path: Path, settings: Settings) -> None:
+    """A folder of Zeek's: dns.log beside conn.log fills the payload columns, and another one makes another table."""
+    folder = tmp_path / "zeek"
+    folder.mkdir()
+    (folder / "conn.log").write_text(zeek_log(20))
+    fields = "\t".join(["#fields", *ENDS, "trans_id", "query"])
+    ends = "1700000000.5\tC{}\t10.0.0.1\t40000\t10.0.0.2\t80\ttcp\t7\t{}.example\n"
+    for name in ("first", "second"):
+        (folder / "dns.log").write_text(fields + "\n" + ends.format(3, name) + ends.format(99, "other"))
+        result = ingest(folder, settings)
+        found = {row["uid"]: row["dns_query"] for row in pq.read_table(result.path).to_pylist() if row["dns_query"]}
+        assert found == {"C3": f"{name}.example"}
+        assert (result.counts["joined.dns"], result.counts["joined.dns.without_flow"]) == (1, 1)
 
 
 def test_record_settings_count(tmp_path: Path, settings: Settings) -> None:

@@ -11,7 +11,7 @@ from features.errors import CaptureError, InputError
 from pipeline.settings import Settings
 from pipeline.traffic import in_packet_order, look_at, table_name
 from tests.pipeline.small_captures import ARP_REQUEST, write_capture
-from tests.pipeline.zeek_logs import zeek_log
+from tests.pipeline.zeek_logs import ENDS, zeek_log
 
 
 def test_kinds_are_told_by_content(tmp_path: Path, settings: Settings) -> None:
@@ -44,6 +44,23 @@ def test_a_folder_holds_one_kind(tmp_path: Path, settings: Settings) -> None:
     assert look_at(tmp_path / "[an]*", settings).left_out == (tmp_path / "notes.txt",)
     with pytest.raises(InputError, match="pattern without captures or flow records"):
         look_at(tmp_path / "*.pcapng", settings)
+
+
+def test_a_folder_of_zeek(tmp_path: Path, settings: Settings) -> None:
+    """Of a folder of Zeek's the connections are the flows, the logs that are joined go with them, the rest is left out.
+
+    dns.log and notice.log have addresses and a protocol too: they are no connections for it.
+    """
+    ends = "\t".join(["#fields", *ENDS])
+    (tmp_path / "conn.log").write_text(zeek_log(3))
+    (tmp_path / "dns.log").write_text(f"{ends}\ttrans_id\tquery\n")
+    (tmp_path / "notice.log").write_text(f"{ends}\tnote\tmsg\n")
+    (tmp_path / "ssl.log").write_bytes(b"")
+    found = look_at(tmp_path, settings)
+    assert (found.kind, found.files, found.joined) == (Kind.RECORDS, (tmp_path / "conn.log",), (tmp_path / "dns.log",))
+    assert found.left_out == (tmp_path / "notice.log", tmp_path / "ssl.log")
+    with pytest.raises(InputError, match="not of connections"):
+        look_at(tmp_path / "notice.log", settings)
 
 
 def test_an_empty_folder(tmp_path: Path, settings: Settings) -> None:

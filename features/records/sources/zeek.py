@@ -86,9 +86,10 @@ def _payload(records: Records, numbers: Numbers) -> Numbers:
 
 ZEEK_CONN = Adapter(
     name="zeek_conn",
-    needs=(("ts",), ("id.orig_h",), ("id.resp_h",), ("proto",)),
+    needs=(("ts",), ("id.orig_h",), ("id.resp_h",), ("proto",), ("conn_state", "duration", "orig_pkts", "orig_bytes")),
     given=(
         Given("source_label", ("detailed-label", "label", "tunnel_parents   label   detailed-label")),
+        Given("uid", ("uid",)),
         Given("start", ("ts",)),
         Given("duration_s", ("duration",)),
         Given("src_ip", ("id.orig_h",)),
