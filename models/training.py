@@ -2,22 +2,26 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 import keras
 import numpy as np
 import numpy.typing as npt
-from keras import ops
 
-from features.errors import ConfigError, Diverged, ModelMismatch
+from features.errors import ConfigError, ModelMismatch
 from models.dataset import TagDataset
 from models.hurdle import hurdle_log_odds, tag_log_odds
 from models.losses import LossSettings, TagLoss
-from models.metrics import mean_average_precision, silence_at_budget
-from models.network import NetworkSettings, NetworkViews, build_network
+from models.network import NetworkSettings, build_network
 from models.normaliser import measure
+from models.training_state import keep, restore
+from models.watch import Batches, EpochResult, Watch
 
 Monitor = Literal["last", "silence", "loss", "mean_average_precision"]
+
+PIECE_FLOWS = 262_144
+"""Flows whose features are gathered, in the order of an epoch, at once."""
 
 
 @dataclass(frozen=True)
@@ -72,33 +76,6 @@ class TrainingSettings:
 
 
 @dataclass(frozen=True)
-class EpochResult:
-    """What one epoch gave.
-
-    Attributes:
-        epoch: Counted from 1.
-        training_loss: Mean over the epoch's steps, members apart, dropout on.
-        validation_loss: The same loss of the mean network on the validation flows.
-        silent_rate: On the validation flows, at one threshold that keeps the budget of false alarms; None where there
-            is no attack flow or no benign flow.
-        mean_average_precision: On the validation flows; None where no tag has positives there.
-        best: Whether the watched quantity was the best so far.
-    """
-
-    epoch: int
-    training_loss: float
-    validation_loss: float
-    silent_rate: float | None
-    mean_average_precision: float | None
-    best: bool
-
-    def figures(self) -> dict[str, float]:
-        """Return the numbers that are known, by name."""
-        known = {key: value for key, value in asdict(self).items() if key not in ("epoch", "best")}
-        return {key: float(value) for key, value in known.items() if value is not None}
-
-
-@dataclass(frozen=True)
 class TrainedNetwork:
     """A network with its best epoch's weights, and how it got there."""
 
@@ -116,21 +93,26 @@ def train_network(
     valid: TagDataset,
     settings: TrainingSettings,
     on_epoch: Callable[[EpochResult], None] | None = None,
+    kept: Path | None = None,
 ) -> TrainedNetwork:
     """Train a network and return it with the weights of its best epoch on the validation flows.
 
-    Sets Keras' global seed. Null-ness, centres and spreads are measured on ``train`` alone.
+    Sets Keras' global seed. Null-ness, centres and spreads are measured on ``train`` alone. Beside the flows themselves
+    no more than PIECE_FLOWS of them are held in memory.
 
     Args:
         train: Flows to learn from.
         valid: Flows of another capture or time, with the same columns and tags.
         settings: Loss, network, schedule.
-        on_epoch: Called after each epoch.
+        on_epoch: Called after each epoch that is trained here.
+        kept: A folder in which the state is kept after each epoch: the same call goes on behind the last one kept, and
+            ends in the weights it would have ended in without a break. Whoever calls removes it, and never has another
+            training in it.
 
     Raises:
         ModelMismatch: The two datasets differ in columns or tags, or one of them is empty.
         UnsafeLoss: The loss would be minimised by firing on every flow.
-        Diverged: The loss became NaN or infinite.
+        Diverged: The loss became NaN or infinite; names the batch, and keeps it in ``kept``.
     """
     _require_matching(train, valid)
     keras.utils.set_random_seed(settings.seed)
@@ -139,93 +121,47 @@ def train_network(
     hurdle = settings.loss.hurdle
     log_odds = (hurdle_log_odds if hurdle else tag_log_odds)(train.tags)
     views = build_network(normalisation, train.feature_names, log_odds, settings.network, hurdle)
-    seen = train.rows(repeated_rows(train.tags, settings.rare_flows))
+    rows = repeated_rows(train.tags, settings.rare_flows)
+    optimizer = _optimizer(settings, len(rows))
     # XLA on a CPU takes longer to compile than these networks take to train.
-    views.members.compile(optimizer=_optimizer(settings, len(seen)), loss=loss, jit_compile=False)
-    watch = _Watch(views, valid, settings, on_epoch)
-    views.members.fit(
-        seen.features,
-        seen.tags.astype(np.float32),
-        batch_size=settings.batch_size,
-        epochs=settings.epochs,
-        verbose=0,
-        callbacks=[watch],
-    )
+    views.members.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+    optimizer.build(views.members.trainable_variables)
+    watch = Watch(views, valid, settings)
+    done = restore(kept, views.members, watch) if kept else 0
+    for epoch in range(done + 1, settings.epochs + 1):
+        if watch.over:
+            break
+        result = watch.judge(epoch, _epoch(views.members, train, rows, settings, Batches(epoch, kept)))
+        if kept:
+            keep(kept, views.members, watch)
+        if on_epoch:
+            on_epoch(result)
+    views.mean.set_weights(watch.best_weights)
     return TrainedNetwork(views.mean, tuple(watch.history))
 
 
-def network_logits(network: keras.Model, features: np.ndarray, batch_size: int = 8192) -> np.ndarray:
-    """Return the network's logits, shape (n_flows, n_tags), float32."""
-    return np.asarray(network.predict(features, batch_size=batch_size, verbose=0))
-
-
-def network_scores(network: keras.Model, features: np.ndarray, batch_size: int = 8192) -> np.ndarray:
-    """Return scores in [0, 1], shape (n_flows, n_tags), float32, of a network that answers logits."""
-    logits = network_logits(network, features, batch_size)
-    return np.asarray(ops.convert_to_numpy(ops.sigmoid(logits)), np.float32)
-
-
-class _Watch(keras.callbacks.Callback):  # type: ignore[misc]  # keras carries no types
-    """Judges each epoch on the validation flows, keeps the best weights, stops when nothing improves."""
-
-    def __init__(
-        self,
-        views: NetworkViews,
-        valid: TagDataset,
-        settings: TrainingSettings,
-        on_epoch: Callable[[EpochResult], None] | None,
-    ) -> None:
-        super().__init__()
-        self.views = views
-        self.valid = valid
-        self.settings = settings
-        self.on_epoch = on_epoch
-        self.history: list[EpochResult] = []
-        self.best_value: tuple[float, float] = (-np.inf, -np.inf)
-        self.best_weights: list[np.ndarray] = []
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        """Judge the epoch; stop on NaN or when patience has run out."""
-        result = self._judged(epoch + 1, float((logs or {})["loss"]))
-        self.history.append(result)
-        if result.best:
-            self.best_weights = self.views.mean.get_weights()
-        if self.on_epoch:
-            self.on_epoch(result)
-        last_best = max(past.epoch for past in self.history if past.best)
-        if result.epoch - last_best >= self.settings.patience:
-            self.model.stop_training = True
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:  # noqa: ARG002 (Keras passes it by name)
-        """Put the best epoch's weights back."""
-        self.views.mean.set_weights(self.best_weights)
-
-    def _judged(self, epoch: int, training_loss: float) -> EpochResult:
-        answers = network_logits(self.views.answers, self.valid.features)
-        validation_loss = float(self.views.members.loss(self.valid.tags, answers))
-        if not np.isfinite([training_loss, validation_loss]).all():
-            raise Diverged(
-                f"the loss was {training_loss} in training and {validation_loss} in validation",
-                f"epoch {epoch}",
-                "finite numbers",
-                "",
-                "a lower learning rate, or look for infinities in the features",
-            )
-        logits = self.views.tag_logits(answers)
-        precision = mean_average_precision(self.valid.tags, logits)
-        silent = silence_at_budget(self.valid.tags, logits, self.settings.false_alarm_budget)
-        value = self._value(validation_loss, silent, precision)
-        best = self.settings.monitor == "last" or value > self.best_value
-        self.best_value = max(self.best_value, value)
-        return EpochResult(epoch, training_loss, validation_loss, silent, precision, best)
-
-    def _value(self, loss: float, silent: float | None, precision: float | None) -> tuple[float, float]:
-        """Return what is watched, higher is better; the loss where the flows do not say."""
-        if self.settings.monitor == "silence" and silent is not None and precision is not None:
-            return -silent, precision
-        if self.settings.monitor == "mean_average_precision" and precision is not None:
-            return precision, -loss
-        return -loss, 0.0
+def _epoch(
+    members: keras.Model,
+    train: TagDataset,
+    rows: npt.NDArray[np.intp],
+    settings: TrainingSettings,
+    batches: Batches,
+) -> float:
+    """Pass once over the rows, in an order that follows from seed and epoch; return the mean loss of the steps."""
+    order = np.random.default_rng([settings.seed, batches.epoch]).permutation(rows)
+    piece = max(1, PIECE_FLOWS // settings.batch_size) * settings.batch_size
+    losses = []
+    for start in range(0, len(order), piece):
+        chosen = order[start : start + piece]
+        flows = train.rows(chosen)
+        batches.begin(flows, chosen, settings.batch_size)
+        targets = flows.tags.astype(np.float32)
+        passed = members.fit(
+            flows.features, targets, batch_size=settings.batch_size, shuffle=False, verbose=0, callbacks=[batches]
+        )
+        losses.append(passed.history["loss"][0])
+    weights = [min(piece, len(order) - start) for start in range(0, len(order), piece)]
+    return float(np.average(losses, weights=weights))
 
 
 def repeated_rows(tags: npt.NDArray[np.uint8], rare_flows: int) -> npt.NDArray[np.intp]:

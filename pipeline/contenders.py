@@ -26,7 +26,8 @@ from models.losses import LossSettings
 from models.metrics import evaluate, false_alarm_rate, silent_rate
 from models.scored_flows import Blocks, ScoredFlows
 from models.thresholds import Thresholds, ThresholdSettings, choose_thresholds
-from models.training import EpochResult, TrainedNetwork, TrainingSettings, train_network
+from models.training import TrainedNetwork, TrainingSettings, train_network
+from models.watch import EpochResult
 from pipeline.progress import Step, advance, say
 from pipeline.train import DETECTOR, TRAINING_FILE
 
@@ -59,11 +60,13 @@ class Choice:
         training: Loss, network, schedule.
         cuts: How thresholds are chosen; None for a cut of 0.5.
         blocks: When the validation flows began.
+        kept: Where the state of a training in progress is kept, a folder for each network; None keeps none.
     """
 
     training: TrainingSettings
     cuts: ThresholdSettings | None
     blocks: Blocks | None = None
+    kept: Path | None = None
 
 
 def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder: Path) -> None:
@@ -76,7 +79,7 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
     plain = replace(choice.training, loss=LossSettings(penalty="none"))
     notes = {
         DETECTOR: _fit_network(train, valid, choice, folder / DETECTOR),
-        PLAIN: _fit_network(train, valid, Choice(plain, None), folder / PLAIN),
+        PLAIN: _fit_network(train, valid, Choice(plain, None, kept=choice.kept), folder / PLAIN),
         BOOSTING: _fit_boosting(train, valid, choice.cuts, folder / BOOSTING_FILE),
     }
     for contender in [_network(DETECTOR, Detector.load(folder / DETECTOR)), *trained_beside(folder)]:
@@ -132,7 +135,7 @@ def _fit_network(train: TagDataset, valid: TagDataset, choice: Choice, path: Pat
         note = f"validation loss {result.validation_loss:.4f}"
         advance(Step(work, result.epoch, settings.epochs, "epochs", note))
 
-    trained = train_network(train, valid, settings, on_epoch)
+    trained = train_network(train, valid, settings, on_epoch, choice.kept / path.name if choice.kept else None)
     advance(Step(work, settings.epochs, settings.epochs, "epochs"))
     seconds = time.monotonic() - begun
     say(f"{work}: best of {len(trained.history)} epochs is epoch {trained.best_epoch}, {seconds:.0f} s")

@@ -16,8 +16,11 @@ from pipeline.settings import Settings
 from pipeline.train import Tables, chosen_view
 
 
-def fit(tables: Tables, settings: Settings, artifact: Path) -> Built:
-    """Read the tables, train all contenders into a new folder, and count what they learned from."""
+def fit(tables: Tables, settings: Settings, artifact: Path, kept: Path) -> Built:
+    """Read the tables, train all contenders into a new folder, and count what they learned from.
+
+    Trainings in progress are kept in a folder: after a kill the next call goes on with them.
+    """
     names = read_vocabulary(settings.labels.vocabulary).names
     view = chosen_view(tables, settings)
     train, valid = (read_dataset(paths, view.columns, names) for paths in (tables.train, tables.valid))
@@ -25,7 +28,7 @@ def fit(tables: Tables, settings: Settings, artifact: Path) -> Built:
         f"training on {len(train):,} flows, {int(train.attack.sum()):,} of them attacks, "
         f"by the {len(view.columns)} columns of the view {view.name}"
     )
-    choice = Choice(training_settings(settings), threshold_settings(settings), read_blocks(tables.valid))
+    choice = Choice(training_settings(settings), threshold_settings(settings), read_blocks(tables.valid), kept)
     fit_contenders(train, valid, choice, artifact)
     return Built(len(train), {**_counts("train", train), **_counts("valid", valid)})
 

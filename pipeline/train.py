@@ -1,5 +1,6 @@
 """Stage: labelled tables to a detector, beside the two contenders it is held against."""
 
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from features.views import PACKETS, View, view_of
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.settings import Settings
 
-VERSION = 3
+VERSION = 4
 DETECTOR, TRAINING_FILE = "detector", "training.json"
 """What a folder of contenders calls the detector's directory, and the account of how all of them came about."""
 
@@ -37,6 +38,8 @@ class Tables:
 def train(tables: Tables, settings: Settings) -> StageResult:
     """Train the detector and its contenders; the artifact is a folder as `pipeline.contenders` describes it.
 
+    What a kill breaks off goes on behind the last finished epoch, as long as tables and settings stay the same.
+
     Raises:
         InputError: A table is missing, unlabelled or of another schema version, or the two sets share one.
         ModelError: Training diverged, or no usable threshold could be chosen.
@@ -45,7 +48,10 @@ def train(tables: Tables, settings: Settings) -> StageResult:
         open_table(table, labelled=True).close()
     asked = plan(tables, settings)
     _require_apart(asked.inputs)
-    return run_once(asked, lambda artifact: _fitted(tables, settings, artifact))
+    trainings = asked.artifact.with_name(f".{asked.artifact.name}.training")
+    trained = run_once(asked, lambda artifact: _fitted(tables, settings, artifact, trainings / asked.key))
+    shutil.rmtree(trainings, ignore_errors=True)
+    return trained
 
 
 def plan(tables: Tables, settings: Settings) -> Plan:
@@ -116,7 +122,7 @@ def _require_apart(inputs: Mapping[str, str]) -> None:
         )
 
 
-def _fitted(tables: Tables, settings: Settings, artifact: Path) -> Built:
+def _fitted(tables: Tables, settings: Settings, artifact: Path, kept: Path) -> Built:
     from pipeline.fitting import fit  # noqa: PLC0415 (brings Keras, which a finished stage needs not)
 
-    return fit(tables, settings, artifact)
+    return fit(tables, settings, artifact, kept)

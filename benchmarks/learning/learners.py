@@ -16,7 +16,8 @@ import numpy.typing as npt
 from models.boosting import BoostingSettings, fit_boosting
 from models.dataset import TagDataset
 from models.losses import LossSettings
-from models.training import TrainingSettings, network_logits, train_network
+from models.prediction import network_logits
+from models.training import TrainingSettings, train_network
 
 Matrix = npt.NDArray[np.float32]
 Scorer = Callable[[Matrix], Matrix]

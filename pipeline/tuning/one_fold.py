@@ -11,8 +11,9 @@ from features.errors import Uncalibrated
 from features.views import view_of
 from models.dataset import TagDataset, read_dataset
 from models.metrics import Scores, false_alarm_rate, mean_average_precision, silence_at_budget, silent_rate
+from models.prediction import network_scores
 from models.thresholds import NEVER_FIRES, choose_thresholds
-from models.training import network_scores, train_network
+from models.training import train_network
 from pipeline.fitting import threshold_settings, training_settings
 from pipeline.settings import Settings
 from pipeline.tuning.folds import Folds

@@ -7,8 +7,9 @@ from models.dataset import TagDataset
 from models.detector import Detector, DetectorCard, benign_medians
 from models.metrics import evaluate
 from models.network import NetworkSettings
+from models.prediction import network_logits
 from models.thresholds import choose_thresholds
-from models.training import TrainedNetwork, TrainingSettings, network_logits, train_network
+from models.training import TrainedNetwork, TrainingSettings, train_network
 
 COLUMNS = tuple(f"column_{i}" for i in range(8))
 TAGS = ("scan", "flood", "beacon")

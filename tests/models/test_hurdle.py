@@ -12,7 +12,8 @@ from models.dataset import TagDataset
 from models.detector import Detector
 from models.hurdle import HEAD, HurdleLogits, any_attack, hurdle_log_odds, tag_log_odds
 from models.losses import LossSettings, row_loss
-from models.training import network_logits, train_network
+from models.prediction import network_logits
+from models.training import train_network
 from tests.models.conftest import SMALL
 from tests.models.losses import loss_oracle
 

@@ -12,7 +12,8 @@ from models.dataset import TagDataset
 from models.hurdle import tag_log_odds
 from models.network import NetworkSettings, NetworkViews, build_network
 from models.normaliser import measure
-from models.training import TrainedNetwork, network_logits
+from models.prediction import network_logits
+from models.training import TrainedNetwork
 
 LOADER = """
 import sys

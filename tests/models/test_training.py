@@ -1,6 +1,8 @@
 """Training: it learns, it repeats itself, it stops, and it says why it cannot."""
 
 import dataclasses
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,14 +12,14 @@ from models.dataset import TagDataset
 from models.losses import LossSettings
 from models.metrics import mean_average_precision
 from models.network import NetworkSettings
+from models.prediction import network_logits
 from models.training import (
-    EpochResult,
     TrainedNetwork,
     TrainingSettings,
-    network_logits,
     repeated_rows,
     train_network,
 )
+from models.watch import EpochResult
 
 SMALL = TrainingSettings(epochs=2, batch_size=256, learning_rate=0.01, network=NetworkSettings(widths=(16,), members=2))
 
@@ -65,11 +67,72 @@ def test_the_last_epoch_is_kept_by_default(train: TagDataset) -> None:
     assert (trained.best_epoch, len(trained.history)) == (3, 3)
 
 
-def test_infinite_losses_stop_training(train: TagDataset, valid: TagDataset) -> None:
-    """A learning rate that blows up ends in an error that says so, not in a silent model."""
+def test_infinite_losses_stop_training(train: TagDataset, valid: TagDataset, tmp_path: Path) -> None:
+    """A learning rate that blows up ends in an error that names the batch and keeps it, not in a silent model."""
     settings = dataclasses.replace(SMALL, epochs=8, learning_rate=1e30, weight_decay=0.0)
-    with pytest.raises(Diverged, match="lower learning rate"):
-        train_network(train, valid, settings)
+    with pytest.raises(Diverged, match="lower learning rate") as caught:
+        train_network(train, valid, settings, kept=tmp_path / "kept")
+    kept = tmp_path / "kept" / "diverged.npz"
+    assert f"kept in {kept}" in caught.value.where
+    with np.load(kept) as batch:
+        assert f"training rows {batch['rows'][0]}, {batch['rows'][1]}, " in caught.value.where
+        assert len(batch["rows"]) == 256
+        np.testing.assert_array_equal(batch["features"], train.features[batch["rows"]])
+        np.testing.assert_array_equal(batch["tags"], train.tags[batch["rows"]])
+
+
+class Killed(BaseException):
+    """Stands for the end of the process at any place."""
+
+
+def stopped_after(epochs: int) -> Callable[[EpochResult], None]:
+    def on_epoch(result: EpochResult) -> None:
+        if result.epoch == epochs:
+            raise Killed
+
+    return on_epoch
+
+
+@pytest.mark.parametrize("monitor", ["last", "silence"])
+def test_a_training_goes_on_where_it_was_killed(
+    train: TagDataset, valid: TagDataset, tmp_path: Path, monitor: str
+) -> None:
+    """Killed twice and taken up again, it ends in the weights and the history of a training without a break."""
+    settings = dataclasses.replace(SMALL, epochs=4, monitor=monitor)
+    whole = train_network(train, valid, settings)
+    for epochs in (1, 3):
+        with pytest.raises(Killed):
+            train_network(train, valid, settings, stopped_after(epochs), tmp_path)
+    seen: list[EpochResult] = []
+    resumed = train_network(train, valid, settings, seen.append, tmp_path)
+    assert [result.epoch for result in seen] == [4]
+    for ours, theirs in zip(resumed.network.get_weights(), whole.network.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    for one, other in zip(resumed.history, whole.history, strict=True):
+        assert one.figures() == pytest.approx(other.figures(), rel=1e-4)
+    again = train_network(train, valid, settings, lambda _: pytest.fail("an epoch ran"), tmp_path)
+    assert again.history == resumed.history
+
+
+def test_a_damaged_state_is_no_state(train: TagDataset, valid: TagDataset, tmp_path: Path) -> None:
+    """A state that cannot be read, or is of another network, is as if there were none."""
+    whole = train_network(train, valid, SMALL)
+    (tmp_path / "state.npz").write_bytes(b"half a file")
+    assert train_network(train, valid, SMALL, kept=tmp_path).history == whole.history
+    wider = dataclasses.replace(SMALL, network=NetworkSettings(widths=(17,), members=2))
+    assert len(train_network(train, valid, wider, kept=tmp_path).history) == SMALL.epochs
+
+
+def test_pieces_of_an_epoch_are_like_the_whole(
+    train: TagDataset, valid: TagDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Flows gathered in pieces that are smaller than an epoch give the same weights as all at once."""
+    whole = train_network(train, valid, SMALL)
+    monkeypatch.setattr("models.training.PIECE_FLOWS", 600)
+    pieces = train_network(train, valid, SMALL)
+    for ours, theirs in zip(pieces.network.get_weights(), whole.network.get_weights(), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-5, atol=1e-6)
+    assert pieces.history[1].training_loss == pytest.approx(whole.history[1].training_loss, rel=1e-4)
 
 
 def test_an_unsafe_loss_is_refused_before_training(train: TagDataset, valid: TagDataset) -> None:

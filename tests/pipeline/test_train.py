@@ -1,12 +1,15 @@
 """Labelled tables to a detector and its contenders."""
 
 import json
+import logging
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from features.errors import InputError, SchemaError
 from models.detector import Detector
+from pipeline.progress import PROGRESS, Step
 from pipeline.settings import Settings
 from pipeline.train import DETECTOR, TRAINING_FILE, Tables, detector_folder, modules_needed, plan, train
 from tests.pipeline.conftest import World
@@ -72,6 +75,37 @@ def test_the_same_flows_twice(world: World, settings: Settings) -> None:
     one = world.labelled["demo-train"].path
     with pytest.raises(InputError, match="same flows"):
         train(Tables([one], [one]), settings)
+
+
+class _Killer(logging.Handler):
+    """Ends the process, as it were, when a training has come so far."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        step: Step = record.__dict__["step"]
+        if step.work.startswith("training plain") and step.done == 2:
+            raise KeyboardInterrupt
+
+
+def test_a_killed_training_goes_on(world: World, settings: Settings) -> None:
+    """Killed in the second network, the next call goes on there, and ends in the weights it would have had."""
+    progress, killer = logging.getLogger(PROGRESS), _Killer(logging.INFO)
+    progress.setLevel(logging.INFO)
+    progress.addHandler(killer)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(tables(world), settings)
+    finally:
+        progress.removeHandler(killer)
+    folder = detector_folder(settings)
+    assert not folder.exists()
+    ((kept,),) = ([*one.iterdir()] for one in folder.parent.glob(".*.training"))
+    assert sorted(path.name for path in kept.iterdir()) == ["detector", "plain_bce"]
+    resumed = train(tables(world), settings)
+    for name in ("detector", "plain_bce"):
+        ours, theirs = (Detector.load(path / name).network.get_weights() for path in (resumed.path, world.trained.path))
+        for one, other in zip(ours, theirs, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    assert not list(folder.parent.glob(".*.training"))
 
 
 def test_tables_without_labels(world: World, settings: Settings) -> None:

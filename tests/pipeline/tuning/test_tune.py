@@ -20,8 +20,9 @@ from features.labels.vocabulary import read_vocabulary
 from features.schema import FEATURE_NAMES
 from models.dataset import read_dataset
 from models.metrics import evaluate, silence_at_budget
+from models.prediction import network_scores
 from models.thresholds import choose_thresholds
-from models.training import network_scores, train_network
+from models.training import train_network
 from pipeline.config import load
 from pipeline.fitting import threshold_settings, training_settings
 from pipeline.manifest import StageResult
