@@ -90,7 +90,7 @@ def test_a_trained_network_tells_attacks_from_benign_flows(
     network = keras.saving.load_model(path, compile=False, safe_mode=True)
     any_of = any_attack(network, valid.features, 512)
     assert any_of is not None
-    assert ((any_of > 0.5) == valid.attack).mean() > 0.98
+    assert ((any_of > 0.5) == valid.attack).mean() > 0.97
     tags = loss_oracle.sigmoid(network_logits(network, valid.features).astype(np.float64))
     assert tags.shape == valid.tags.shape
     assert (tags <= any_of[:, None] + 1e-6).all()
