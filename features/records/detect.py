@@ -132,6 +132,17 @@ def _parquet(path: Path, adapters: tuple[Adapter, ...]) -> Layout:
     return Layout(adapter, PARQUET, names)
 
 
+def _separator(path: Path, line: str) -> str:
+    r"""Return the character that a Zeek log's first line names, such as \x09."""
+    try:
+        named = line.split()[1].encode().decode("unicode_escape")
+    except (IndexError, UnicodeDecodeError):
+        named = ""
+    if len(named) != 1 or named in "\r\n":
+        raise RecordError("The Zeek log names no separator", str(path), r"#separator \x09", repr(line.rstrip()))
+    return named
+
+
 def _zeek(path: Path, lines: list[str], adapters: tuple[Adapter, ...]) -> Layout | None:
     """Read the header of a Zeek log: what separates, the fields, and how unset and empty cells look."""
     header = []
@@ -144,7 +155,7 @@ def _zeek(path: Path, lines: list[str], adapters: tuple[Adapter, ...]) -> Layout
     for line in header:
         plain = line.lstrip()
         if plain.startswith("#separator"):
-            separator = plain.split(" ", 1)[1].strip().encode().decode("unicode_escape")
+            separator = _separator(path, plain)
         key, _, value = plain.partition(separator)
         entries[key] = value
     columns = tuple(entries.get("#fields", "").split(separator))

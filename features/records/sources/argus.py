@@ -26,12 +26,10 @@ def _is_pair(state: str) -> bool:
 
 
 def _more(records: Records) -> Numbers:
-    numbers = records.numbers
-    icmp = np.isin(numbers["protocol"], (ICMP, ICMPV6))
-    made = {
-        "icmp_type": np.where(icmp, numbers["src_port"] % 256, np.nan),
-        "icmp_code": np.where(icmp, numbers["src_port"] // 256, np.nan),
-    }
+    unknown = np.full(len(records.version), np.nan)
+    protocol, port = (records.numbers.get(name, unknown) for name in ("protocol", "src_port"))
+    icmp = np.isin(protocol, (ICMP, ICMPV6))
+    made = {"icmp_type": np.where(icmp, port % 256, np.nan), "icmp_code": np.where(icmp, port // 256, np.nan)}
     state = records.raw.get("State")
     if state is None:
         return made
@@ -43,7 +41,7 @@ def _more(records: Records) -> Numbers:
         "fwd_reset_seen": _side(state, 0, "R"),
         "bwd_reset_seen": _side(state, 1, "R"),
     }
-    return made | {name: only_tcp(values, numbers["protocol"]) for name, values in facts.items()}
+    return made | {name: only_tcp(values, protocol) for name, values in facts.items()}
 
 
 ARGUS = Adapter(

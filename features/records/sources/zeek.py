@@ -33,9 +33,10 @@ def _more(records: Records) -> Numbers:
 
 
 def _icmp(numbers: Numbers) -> Numbers:
-    """Return type and code, which Zeek writes into the ports; a counterpart of the type stands for the code."""
+    """Return type and code, which Zeek writes into the ports, if they are there; a type's counterpart is no code."""
     icmp = np.isin(numbers["protocol"], (ICMP, ICMPV6))
-    kind, other = numbers["src_port"], numbers["dst_port"]
+    unknown = np.full(len(icmp), np.nan)
+    kind, other = (numbers.get(name, unknown) for name in ("src_port", "dst_port"))
     paired = np.zeros(len(kind), bool)
     for protocol, pairs in COUNTERPARTS.items():
         paired |= (numbers["protocol"] == protocol) & np.isin(kind, list(pairs))

@@ -87,6 +87,28 @@ def test_quotes_hold_what_they_can(rows_of: Callable[[str], Rows]) -> None:
     assert (row["dst_ip"], row["protocol"]) == ("10.0.0.9", 6)
 
 
+@pytest.mark.parametrize("named", ["", "x", "\\x", "\\xZ", "\\x0a", "\\x09\\x09"])
+def test_a_zeek_log_without_separator_is_refused(record_file: Callable[..., Path], named: str) -> None:
+    """A first line that names no character, half of one, a line end or several is an error with the file."""
+    text = ZEEK.replace("#separator \\x09", f"#separator {named}")
+    with pytest.raises(RecordError, match=r"names no separator|known kind"):
+        outcome(record_file(text + line().replace(",", "\t")))
+
+
+@pytest.mark.parametrize("column", ["id.orig_p", "id.resp_p"])
+def test_a_zeek_log_without_ports_is_read(record_file: Callable[..., Path], column: str) -> None:
+    """Ports that were left out of a log are unknown, and so are ICMP's types, which Zeek writes into them."""
+    text = HEADER.replace(column, "left_out") + line()
+    assert outcome(record_file(text)) == (1, {}, [])
+
+
+def test_an_argus_file_without_protocol_is_read(record_file: Callable[..., Path]) -> None:
+    """A flow whose protocol was left out is a flow of none that is known."""
+    text = "StartTime,Dur,SrcAddr,Sport,DstAddr,Dport,State,TotPkts,TotBytes\n"
+    text += "2020-09-13 12:26:40.0,1.5,10.0.0.1,1000,10.0.0.2,80,S_RA,3,180\n"
+    assert outcome(record_file(text)) == (1, {}, [])
+
+
 def test_a_line_without_end_is_refused(record_file: Callable[..., Path]) -> None:
     """Memory is bounded: 17 MB without a line end are no flow record."""
     with pytest.raises(RecordError, match="too long"):
