@@ -19,6 +19,7 @@ HANDSHAKE_STATES = ("S1", "SF", "S2", "S3", "RSTO", "RSTR")
 FWD_RESET_STATES = ("RSTO", "RSTOS0")
 BWD_RESET_STATES = ("REJ", "RSTR", "RSTRH")
 IP_HEADER = {4: 20, 6: 40}
+LONGEST_TCP_HEADER = 60
 UDP_HEADER = 8
 
 
@@ -71,16 +72,22 @@ def _acknowledged(history: str) -> bool:
 
 
 def _payload(records: Records, numbers: Numbers) -> Numbers:
-    """Return payload bytes where Zeek left them unset: none without data in the history, else UDP's by its headers."""
+    """Return payload bytes where Zeek left them unset, as it does for what lasted no time.
+
+    None without data in the history, else UDP's by its headers. SYN, FIN and RST may carry payload without a letter
+    for data: where the bytes are more than headers can be, there is no value.
+    """
     filled = {}
     told = records.raw.get("history", pa.nulls(len(records.version), pa.string()))
-    header = np.where(records.version == 6, IP_HEADER[6], IP_HEADER[4]) + UDP_HEADER
+    ip_header = np.where(records.version == 6, IP_HEADER[6], IP_HEADER[4])
     for side, letter in (("fwd", "D"), ("bwd", "d")):
-        given = numbers.get(f"{side}_payload_bytes", np.full(len(header), np.nan))
+        nothing = np.full(len(ip_header), np.nan)
+        given = numbers.get(f"{side}_payload_bytes", nothing)
         silent = has(told, lambda text, letter=letter: letter not in text) == 1  # type: ignore[misc]
-        packets, size = (numbers.get(f"{side}_{name}", np.full(len(header), np.nan)) for name in ("packets", "bytes"))
-        udp = np.where(numbers["protocol"] == UDP, np.maximum(size - header * packets, 0), np.nan)
-        payload = np.where(np.isnan(given), np.where(silent | (packets == 0), 0, udp), given)
+        packets, size = (numbers.get(f"{side}_{name}", nothing) for name in ("packets", "bytes"))
+        udp = np.where(numbers["protocol"] == UDP, np.maximum(size - (ip_header + UDP_HEADER) * packets, 0), np.nan)
+        roomy = size > (ip_header + LONGEST_TCP_HEADER) * packets
+        payload = np.where(np.isnan(given), np.where((silent & ~roomy) | (packets == 0), 0, udp), given)
         filled[f"{side}_payload_bytes"] = np.where(payload > size, np.nan, payload)
     return filled
 

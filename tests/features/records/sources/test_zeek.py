@@ -54,6 +54,13 @@ def test_an_unset_duration_is_one_packet(rows_of: Callable[[str], Rows]) -> None
     assert scan["src_failed_share_60s"] == 1
 
 
+def test_a_syn_with_room_for_payload_tells_no_payload(rows_of: Callable[[str], Rows]) -> None:
+    """Without a letter for data a packet of 80 bytes may be all headers; one of 81 says nothing of its payload."""
+    syn = "1\tC{size}\t192.0.2.1\t40000\t192.0.2.2\t80\ttcp\t-\t-\t-\t-\tS0\tS\t1\t{size}\t0\t0\n"
+    rows = rows_of(HEADER + "".join(syn.format(size=size) for size in (40, 80, 81, 1000)))
+    assert [row["fwd_payload_bytes"] for row in rows] == [0, 0, None, None]
+
+
 def test_icmp_types_stand_in_the_ports(rows_of: Callable[[str], Rows]) -> None:
     """An ICMP record over IPv6 is protocol 58, with type and code, without ports."""
     (row,) = rows_of(HEADER + PING)
