@@ -21,12 +21,15 @@ import numpy.typing as npt
 
 from features.context_kernel import (
     CONTEXT_NAMES,
+    LARGEST_ROW,
     LONG_NS,
     LONG_S,
     NEIGHBOUR,
     PLACE,
+    ROW_BITS,
     SHORT_S,
     describe_flows,
+    gather_rows,
     let_out,
     new_windows,
     with_room,
@@ -36,7 +39,6 @@ __all__ = ["LONG_S", "NEIGHBOUR", "SHORT_S", "ContextWindow", "Ready", "Values",
 
 PIECE_ROWS = 32_768
 LINE_FLOATS = 16
-ROW_BITS, LARGEST_ROW = 32, (1 << 32) - 1
 
 NeighbourRows = npt.NDArray[np.void]
 Values = npt.NDArray[np.float32]
@@ -206,11 +208,9 @@ class ContextWindow:
 
     def _gathered(self, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.void]:
         """Return waiting rows by their numbers."""
-        batches, rows = numbers >> ROW_BITS, numbers & LARGEST_ROW
-        gathered = np.empty(len(rows), self._rows)
-        for batch in np.unique(batches).tolist():
-            here = batches == batch
-            gathered[here] = self._batches[batch][rows[here]]
+        gathered = np.empty(len(numbers), self._rows)
+        for batch in np.unique(numbers >> ROW_BITS).tolist():
+            gather_rows(_words(self._batches[batch]), numbers, batch, _words(gathered))
         return gathered
 
     def _forget(self) -> None:
@@ -238,6 +238,11 @@ class ContextWindow:
         self._gone = len(self._near.shown)
         self._take(arrays["window.flows"].view(self._rows), arrays["window.shown"].view(NEIGHBOUR))
         self._unseen_ns = next(iter(arrays["window.unseen"].view(np.int64).tolist()), None)
+
+
+def _words(rows: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
+    """Return the memory of rows, shape (rows, words of a row)."""
+    return rows.view(np.uint64).reshape(len(rows), -1)
 
 
 def context_columns(flows: NeighbourRows) -> dict[str, Values]:

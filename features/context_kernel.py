@@ -23,6 +23,7 @@ GAP_TICK_NS = 100_000
 GAP_TICK_S = GAP_TICK_NS * 1e-9
 LOG_TICK = 1e-6
 FIRST_SLOTS = 1 << 14
+ROW_BITS, LARGEST_ROW = 32, (1 << 32) - 1
 AHEAD = 8
 
 NEIGHBOUR = np.dtype(
@@ -440,3 +441,20 @@ def let_out(windows: Windows, shown: np.ndarray, places: np.ndarray, stop: Int) 
         _leave_short(windows, shown, places)
     while state.left[LONG] < stop:
         _leave(windows, shown, places)
+
+
+@kernel
+def gather_rows(batch: np.ndarray, numbers: np.ndarray, wanted: Int, out: np.ndarray) -> None:
+    """Copy rows of one batch to their places.
+
+    Args:
+        batch: Rows as words, uint64, shape (rows, words of a row).
+        numbers: Of each place the number of a batch in the upper half and of its row in the lower one.
+        wanted: The number of the batch; places of others are passed over.
+        out: As many rows as numbers, in the form of batch.
+    """
+    for place in range(len(numbers)):
+        if numbers[place] >> ROW_BITS == wanted:
+            row = numbers[place] & LARGEST_ROW
+            for word in range(out.shape[1]):
+                out[place, word] = batch[row, word]

@@ -22,7 +22,7 @@ from features.payload.columns import payload_columns
 from features.payload.facts import Facts
 from features.schema import COLUMNS, arrow_schema
 
-END_REASONS = np.array(["", *(reason.name.lower() for reason in EndReason)])
+END_REASONS = pa.array(["", *(reason.name.lower() for reason in EndReason)])
 
 
 class Extraction:
@@ -145,7 +145,7 @@ def _identity(flows: npt.NDArray[np.void], capture: str, first_id: int) -> dict[
     moment = pa.timestamp("ns", tz="UTC")
     portless, not_icmp = ~has_ports(flows), flows["icmp_type"] == NEVER
     return {
-        "capture": pa.array([capture] * len(flows), pa.string()),
+        "capture": pa.repeat(pa.scalar(capture, pa.string()), len(flows)),
         "flow_id": pa.array(np.arange(first_id, first_id + len(flows))),
         "community_id": community_ids(flows),
         "start": pa.array(flows["first_ns"]).cast(moment),
@@ -156,7 +156,7 @@ def _identity(flows: npt.NDArray[np.void], capture: str, first_id: int) -> dict[
         "dst_port": pa.array(flows["dst_port"].astype(np.int32), mask=portless),
         "protocol": pa.array(flows["protocol"].astype(np.int32)),
         "vlan": pa.array(flows["vlan"].astype(np.int64), mask=flows["vlan"] == 0),
-        "end_reason": pa.array(END_REASONS[flows["end_reason"]], pa.string()),
+        "end_reason": END_REASONS.take(pa.array(flows["end_reason"])),
         "icmp_type": pa.array(flows["icmp_type"].astype(np.int32), mask=not_icmp),
         "icmp_code": pa.array(flows["icmp_code"].astype(np.int32), mask=not_icmp),
     }

@@ -36,7 +36,7 @@ from features.captures.capture import BLOCK_BYTES, FRAMES_PER_CHUNK, open_captur
 from features.captures.packet import PACKET, SkipReason, Tunnel, decode_frames, new_fragments, new_tunnels
 from features.errors import ConfigError
 from features.kernel_types import NEVER
-from features.metering.flow_record import EndReason
+from features.metering.flow_record import FLOW, EndReason
 from features.metering.flow_table import HASH_WORDS, Limits, Table, new_table
 from features.metering.meter_kernel import LATENESS_NS, RELINK_NS, end_capture, meter_packets, with_more_slots
 from features.payload.facts import Facts
@@ -259,9 +259,10 @@ class _Run:
         return int(self._table.state["swept_ns"][0]) - self._limits.idle_ns - RELINK_NS - LATENESS_NS
 
     def _hand_out(self, watermark_ns: int) -> FlowBatch:
-        flows = self._table.export[: self._exported()].copy()
+        flows = self._table.export[: self._exported()]
         facts = dict(self._facts(flows))
         self._table.state["exported"] = 0
+        self._table = self._table._replace(export=np.empty(BATCH_FLOWS, FLOW))
         return FlowBatch(flows, watermark_ns, facts)
 
     def _facts(self, flows: np.ndarray) -> Iterator[tuple[int, Facts]]:

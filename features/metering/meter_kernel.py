@@ -95,9 +95,19 @@ def _unlink(table: Table, which: Int, row: Int) -> None:
 
 
 @part
+def _expect(table: Table, row: Int) -> None:
+    """Ask for the memory of a flow that will soon be needed, if there is one."""
+    if row != NEVER:
+        prefetch(table.live, row, 0)
+        for byte in range(0, FLOW_BYTES, LINE_BYTES):
+            prefetch(table.flows, row, byte)
+
+
+@part
 def _finish(table: Table, row: Int, reason: Int) -> None:
     """Move a flow from the table to the export buffer, which has room."""
     state, entry = table.state[0], table.live[row]
+    _expect(table, np.int64(entry.next))  # which is likely to finish next
     _delete_slot(table.slots, np.uint64(entry.tag) << np.uint64(32) | np.uint64(row + 1))
     _unlink(table, np.int64(entry.closed), row)
     table.export[state.exported] = table.flows[row]
@@ -691,11 +701,7 @@ def _look_ahead(table: Table, packets: np.ndarray, start: Int) -> Int:
         at = np.uint64(tags[i]) & mask
         while slots[at] and slots[at] >> shift != np.uint64(tags[i]):
             at = at + np.uint64(1) & mask
-        if slots[at]:
-            row = np.int64(slots[at] & np.uint64(0xFFFFFFFF)) - 1
-            prefetch(table.live, row, 0)
-            for byte in range(0, FLOW_BYTES, LINE_BYTES):
-                prefetch(table.flows, row, byte)
+        _expect(table, np.int64(slots[at] & np.uint64(0xFFFFFFFF)) - 1)
     return start + count
 
 

@@ -11,6 +11,7 @@ import re
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 TCP, UDP = 6, 17
 HISTORY_WORDS, LETTERS_PER_WORD, LETTER_BITS = 3, 6, 5
@@ -63,10 +64,12 @@ def histories(flows: Flows) -> pa.Array:
     shifts = np.arange(LETTERS_PER_WORD, dtype=np.uint32) * LETTER_BITS
     codes = flows["history"][:, :, None] >> shifts & (1 << LETTER_BITS) - 1
     signs = SIGNS[codes.reshape(len(flows), LONGEST_HISTORY)]
-    texts = np.ascontiguousarray(signs).view(f"S{LONGEST_HISTORY}").reshape(-1).astype(str)
-    udp = np.where(flows["packets"][:, 1] > 0, "Dd", "D")
-    texts = np.where(flows["protocol"] == UDP, udp, texts)
-    return pa.array(texts, pa.string(), mask=texts == "")
+    udp = flows["protocol"] == UDP
+    signs[udp, 0] = ord("D")
+    signs[udp & (flows["packets"][:, 1] > 0), 1] = ord("d")
+    ends = np.concatenate([[0], np.cumsum(np.count_nonzero(signs, axis=1))]).astype(np.int32)
+    texts = pa.Array.from_buffers(pa.string(), len(flows), [None, pa.py_buffer(ends), pa.py_buffer(signs[signs != 0])])
+    return pc.if_else(pc.equal(texts, ""), None, texts)
 
 
 def conn_states(flows: Flows, told: pa.Array) -> pa.Array:
@@ -80,13 +83,15 @@ def conn_states(flows: Flows, told: pa.Array) -> pa.Array:
     ends = np.where(ends == Endpoint.RESET_AFTER_FIN, Endpoint.RESET, ends)
     states = _STATES[ends[:, 0], ends[:, 1]]
     silent = flows["payload_bytes"].sum(axis=1) == 0
-    states = np.where((ends == Endpoint.RESET).all(axis=1) & silent, "REJ", states)
-    half_way = states == "RSTOS0"
+    states[(ends == Endpoint.RESET).all(axis=1) & silent] = STATES.index("REJ")
+    half_way = states == STATES.index("RSTOS0")
     if half_way.any():
         seen = [bool(REFUSED_HALF_WAY.match(text or "")) for text in told.filter(pa.array(half_way)).to_pylist()]
-        states[half_way] = np.where(seen, "RSTOS0", "OTH")
-    udp = np.where(flows["packets"][:, 1] > 0, "SF", "S0")
-    return pa.array(np.select([flows["protocol"] == TCP, flows["protocol"] == UDP], [states, udp], "OTH"), pa.string())
+        states[half_way] = np.where(seen, STATES.index("RSTOS0"), STATES.index("OTH"))
+    udp = np.where(flows["packets"][:, 1] > 0, STATES.index("SF"), STATES.index("S0"))
+    protocol = flows["protocol"]
+    states = np.select([protocol == TCP, protocol == UDP], [states, udp], STATES.index("OTH"))
+    return pa.array(STATES, pa.string()).take(pa.array(states))
 
 
 ANY = tuple(Endpoint)
@@ -114,4 +119,5 @@ def _state(forward: Endpoint, backward: Endpoint) -> str:
     return next(name for ours, theirs, name in RULES if forward in ours and backward in theirs)
 
 
-_STATES = np.array([[_state(forward, backward) for backward in Endpoint] for forward in Endpoint], dtype=object)
+STATES = tuple(sorted({name for _, _, name in RULES}))
+_STATES = np.array([[STATES.index(_state(forward, backward)) for backward in Endpoint] for forward in Endpoint])

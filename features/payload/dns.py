@@ -8,6 +8,7 @@ RFC 2929 (opcodes); RFC 6895 and IANA's DNS parameters (types, response codes); 
 """
 
 import math
+import struct
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
@@ -15,6 +16,8 @@ from functools import lru_cache
 from features.payload.facts import Facts
 
 HEADER_BYTES = 12
+COUNTS = struct.Struct(">4H")
+"""Questions and records of the three kinds, in a header from its fifth byte on."""
 LONGEST_NAME = 255
 LONGEST_LABEL = 63
 MOST_RECORDS = 512
@@ -97,7 +100,7 @@ def dns_facts(message: bytes) -> Facts:
     """
     if len(message) < HEADER_BYTES:
         return {}
-    questions, *records = (int.from_bytes(message[at : at + 2]) for at in (4, 6, 8, 10))
+    questions, *records = COUNTS.unpack_from(message, 4)
     if message[2] >> 3 & 15 > 6 or max(questions, *records) > MOST_RECORDS or message[3] & 0x40:
         return {}
     facts: Facts = {}
@@ -118,21 +121,31 @@ def dns_stream_facts(stream: bytes) -> Facts:
 
 
 def _question(message: bytes) -> Facts | None:
-    """Return what the question says, nothing if it is cut, None if it cannot be one."""
+    """Return what the first question says, nothing if it is cut, None if it cannot be one."""
+    end = message.find(0, HEADER_BYTES) + 5  # unless a label holds a 0, which leaves it cut
+    said = _first_question(message[HEADER_BYTES:end])
+    return _question_of(message[HEADER_BYTES:]) if said == {} and end < len(message) else said
+
+
+def _question_of(section: bytes) -> Facts | None:
     labels: list[bytes] = []
-    at = HEADER_BYTES
-    while at < len(message) and message[at]:
-        size = message[at]
-        if size > LONGEST_LABEL or at + 2 + size - HEADER_BYTES > LONGEST_NAME:
+    at = 0
+    while at < len(section) and section[at]:
+        size = section[at]
+        if size > LONGEST_LABEL or at + 2 + size > LONGEST_NAME:
             return None
-        labels.append(message[at + 1 : at + 1 + size])
+        labels.append(section[at + 1 : at + 1 + size])
         at += 1 + size
-    if at + 5 > len(message):
+    if at + 5 > len(section):
         return {}
-    kind, space = int.from_bytes(message[at + 1 : at + 3]), int.from_bytes(message[at + 3 : at + 5])
+    kind, space = int.from_bytes(section[at + 1 : at + 3]), int.from_bytes(section[at + 3 : at + 5])
     if space & 0x7FFF not in CLASSES:  # the highest bit asks for a unicast answer, RFC 6762
         return None
     return {**name_facts(tuple(labels)), "dns_query_type": TYPES.get(kind, f"TYPE{kind}")}
+
+
+_first_question = lru_cache(maxsize=16_384)(_question_of)
+"""The same, remembered: an answer repeats its question, and most questions are asked again and again."""
 
 
 @lru_cache(maxsize=16_384)

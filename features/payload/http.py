@@ -17,8 +17,8 @@ _METHOD = re.compile(rb"(%b) +(?=[/*h\w])" % b"|".join(method.encode() for metho
 _VERSION = re.compile(rb" HTTP/1\.\d\r?")
 _PRINTED = re.compile(rb"[ -~\x80-\xff]*\r?")
 _STATUS = re.compile(rb"HTTP/1\.\d ([1-5]\d\d)[ \r\n]")
-_HOST = re.compile(rb"\n[Hh][Oo][Ss][Tt]:[ \t]*([^\r\n]*?)[ \t]*(?::\d{1,5})?[ \t]*\r?\n")
-_HEAD_END = re.compile(rb"\n\r?\n")
+_LONGEST_PORT = 5
+_HOST_FIELD = b"\nhost:"
 
 
 def http_request_facts(stream: bytes) -> Facts:
@@ -35,11 +35,30 @@ def http_request_facts(stream: bytes) -> Facts:
     if version is None:
         return {} if newline or not _PRINTED.fullmatch(line) else {"http_method": method[1].decode("ascii")}
     facts: Facts = {"http_method": method[1].decode("ascii"), "http_uri_length": version.start() - method.end()}
-    ended = _HEAD_END.search(stream)
-    host = _HOST.search(stream, 0, ended.end() if ended else len(stream))
-    if host and host[1]:
-        facts["http_host"] = safe_text(host[1]).lower()
+    host = _host(stream)
+    if host:
+        facts["http_host"] = safe_text(host).lower()
     return facts
+
+
+def _host(stream: bytes) -> bytes:
+    """Return the first host of a request's head, empty if there is none."""
+    ends = [at + len(mark) for mark in (b"\n\r\n", b"\n\n") if (at := stream.find(mark)) >= 0]
+    head = stream[: min(ends, default=len(stream))]
+    folded = head.lower()
+    at = folded.find(_HOST_FIELD)
+    while at >= 0:
+        value, newline, _ = head[at + len(_HOST_FIELD) :].partition(b"\n")
+        value = value.removesuffix(b"\r")
+        if newline and b"\r" not in value:
+            return _without_port(value.strip(b" \t"))
+        at = folded.find(_HOST_FIELD, at + 1)
+    return b""
+
+
+def _without_port(host: bytes) -> bytes:
+    name, _, port = host.rpartition(b":")
+    return name.rstrip(b" \t") if port.isdigit() and len(port) <= _LONGEST_PORT and b":" in host else host
 
 
 def http_response_facts(stream: bytes) -> Facts:
