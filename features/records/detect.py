@@ -102,6 +102,9 @@ def _text(path: Path, sample: bytes) -> str:
         raise RecordError("The file is written in UTF-16", str(path), "UTF-8", "a byte-order mark of UTF-16", next_step)
     if b"\0" in sample:
         raise RecordError("The file is no text", str(path), "flow records as UTF-8 text or Parquet", "bytes of value 0")
+    if b"\r" in sample.strip() and b"\n" not in sample:
+        next_step = f"tr '\\r' '\\n' < {path.name} > flows.csv"
+        raise RecordError("Lines end with a carriage return alone", str(path), "line feeds", "none", next_step)
     return sample.decode("utf-8", errors="replace").removeprefix(BOM)
 
 
@@ -158,6 +161,11 @@ def _zeek(path: Path, lines: list[str], adapters: tuple[Adapter, ...]) -> Layout
             separator = _separator(path, plain)
         key, _, value = plain.partition(separator)
         entries[key] = value
+    other = next((line for line in header if line.lstrip().startswith("#fields")), "")
+    if other and "#fields" not in entries:
+        raise RecordError(
+            "A Zeek log whose lines have another separator than it says", str(path), repr(separator), other[:80]
+        )
     columns = tuple(entries.get("#fields", "").split(separator))
     adapter = next((adapter for adapter in adapters if adapter.fits(frozenset(columns))), None)
     if "#fields" in entries and adapter is None:

@@ -1,6 +1,6 @@
 """Rows of record files in batches of Arrow columns, whatever the file's form; broken lines are counted, not fatal."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -82,7 +82,7 @@ class _Separated:
 
     def read(self, block: Block) -> Batch | None:
         """Return the rows of a block, None when it has none."""
-        block = _utf8(block, self._rejects)
+        block = _closed_quotes(_utf8(block, self._rejects), self._layout, self._rejects)
         table, broken = self._parsed(block)
         lines = _LinesOf(block, [number for number, _ in broken])
         _account(self._path, broken, self._layout, self._rejects, lines)
@@ -183,16 +183,28 @@ def _of_kept(find: Lines, rows: np.ndarray, total: int, mask: Mask) -> list[int]
 
 
 def _utf8(block: Block, rejects: Rejects) -> Block:
-    """Return a block whose lines that are no UTF-8 are blank, and so keep the others' numbers."""
+    """Return a block without lines that are no UTF-8."""
     if _is_utf8(block.text):
         return block
+    return _without_lines(block, "not_utf8", lambda line: not _is_utf8(line), rejects)
+
+
+def _closed_quotes(block: Block, layout: Layout, rejects: Rejects) -> Block:
+    """Return a block without lines that open a quote and do not close it: it would take in the lines behind it."""
+    if not layout.quoted or b'"' not in block.text:
+        return block
+    return _without_lines(block, "open_quote", lambda line: line.count(b'"') % 2 == 1, rejects)
+
+
+def _without_lines(block: Block, reason: str, is_bad: Callable[[bytes], bool], rejects: Rejects) -> Block:
+    """Return a block whose bad lines are blank, so that the others keep their numbers."""
     lines = block.text.split(b"\n")
-    bad = [at for at, line in enumerate(lines) if not _is_utf8(line)]
+    bad = [at for at, line in enumerate(lines) if is_bad(line)]
     for at in bad:
         lines[at] = b""
     rejects.saw(len(bad))
-    rejects.add("not_utf8", [block.first_line + at for at in bad])
-    return Block(b"\n".join(lines), block.first_line)
+    rejects.add(reason, [block.first_line + at for at in bad])
+    return Block(b"\n".join(lines), block.first_line) if bad else block
 
 
 def _is_utf8(text: bytes) -> bool:

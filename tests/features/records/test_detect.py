@@ -21,6 +21,8 @@ from features.records.detect import detect
         (b"Date first seen          Duration Proto\n", "nfdump -r"),
         ("ts,id.orig_h".encode("utf-16"), "UTF-16"),
         (b"ts,id.orig_h\0,x", "no text"),
+        (b"ts,id.orig_h,id.resp_h,proto,duration\r1,1.1.1.1,2.2.2.2,tcp,1\r", "carriage return"),
+        (b"#separator \\x09\n#path;conn\n#fields;ts;uid\n1;C\n", "another separator"),
         (b"PAR1 but not really", "Parquet"),
         (b"#separator \\x09\n#path\tdns\n#fields\tts\tquery\n1\tx\n", "not of connections"),
         (b"\x1f\x8b\x08broken", "to their end"),

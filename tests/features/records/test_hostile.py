@@ -91,7 +91,7 @@ def test_quotes_hold_what_they_can(rows_of: Callable[[str], Rows]) -> None:
 def test_a_zeek_log_without_separator_is_refused(record_file: Callable[..., Path], named: str) -> None:
     """A first line that names no character, half of one, a line end or several is an error with the file."""
     text = ZEEK.replace("#separator \\x09", f"#separator {named}")
-    with pytest.raises(RecordError, match=r"names no separator|known kind"):
+    with pytest.raises(RecordError, match=r"names no separator|another separator|known kind"):
         outcome(record_file(text + line().replace(",", "\t")))
 
 
@@ -173,3 +173,11 @@ def test_nothing_but_rows_rejects_or_one_error(record_file: Callable[..., Path],
         assert error.what
     else:
         assert rows <= 41 + content.count(b"\n") + content.count(b"\r")
+
+
+def test_an_open_quote_costs_its_line_alone(record_file: Callable[..., Path]) -> None:
+    """A cell that opens a quote would take in all lines up to the next quote; cells that close theirs are read."""
+    row = b"1700000000.5,1.1.1.1,2.2.2.2,tcp,%b\n"
+    cells = [b"1", b'"2', b"3", b'"4"', b'"5', b"6"]
+    text = b"ts,id.orig_h,id.resp_h,proto,duration\n" + b"".join(row % cell for cell in cells)
+    assert outcome(record_file(text)) == (4, {"open_quote": 2}, [3, 6])
