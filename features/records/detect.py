@@ -242,8 +242,10 @@ def _without_header(lines: list[str], adapters: tuple[Adapter, ...], delimiters:
         for adapter in adapters:
             columns = adapter.nominal_columns
             source = next((given.columns[0] for given in adapter.given if given.target == "src_ip"), "")
-            if not columns or source not in columns or any(len(row) != len(columns) for row in rows[:1]):
+            if not columns or any(len(row) != len(columns) for row in rows[:1]):
                 continue
+            if source not in columns:  # a mapping file's: the number of columns is all that can be told
+                return Layout(adapter, SEPARATED, columns, delimiter, nulls=("", *adapter.nulls))
             found = [row[columns.index(source)] for row in rows if len(row) == len(columns)]
             if not addresses(pa.array(found)).bad.all():
                 return Layout(adapter, SEPARATED, columns, delimiter, nulls=("", *adapter.nulls))

@@ -80,3 +80,21 @@ def test_one_of_several_columns(tmp_path: Path) -> None:
     assert [given.columns for given in adapter.given] == [("proto",), ("sent", "tx")]
     assert adapter.fits(frozenset(["proto", "tx"]))
     assert not adapter.fits(frozenset(["proto"]))
+
+
+def test_a_file_without_header_and_with_other_rows(
+    rows_of: Callable[..., Rows], record_file: Callable[..., Path]
+) -> None:
+    """The mapping names the columns, which rows are flows, and what words mean; other words are no value."""
+    mapping = MAPPING + (
+        "  end_reason: {column: what, words: {timeout: idle, closed: tcp_end}}\n"
+        "header: [time, lasted, client, server, service, proto, total, back, sent, what]\n"
+        "keep: {what: [closed, timeout, reset]}\n"
+    )
+    (line,) = TEXT.splitlines()[1:]
+    text = "".join(f"{line};{what}\n" for what in ("closed", "started", "timeout", "reset"))
+    rows = rows_of(text, mapped(record_file, mapping))
+    assert [row["end_reason"] for row in rows] == ["tcp_end", "idle", None]
+    for broken in ("keep: [a]", "columns: {end_reason: {column: why, words: [a]}}"):
+        with pytest.raises(ConfigError, match=r"COLUMN|THEIRS"):
+            read_mapping(record_file("columns: {start: x}\n" * (broken[0] == "k") + broken, "mapping.yaml"))

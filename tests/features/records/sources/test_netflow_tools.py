@@ -109,6 +109,20 @@ def test_nf_sets_as_csv_and_parquet(rows_of: Callable[[str], Rows], tmp_path: Pa
     assert batch.to_pylist() == [row]
 
 
+def test_aws_in_an_order_of_ones_own(rows_of: Callable[[str], Rows]) -> None:
+    """Fields of versions 3 to 5 in any order: addresses of the interface count, and resets of TCP."""
+    header = "tcp-flags pkt-srcaddr srcaddr dstaddr srcport dstport protocol packets bytes end start log-status type\n"
+    flags = (("2", "6"), ("6", "6"), ("4", "17"), ("-", "6"))
+    text = "".join(
+        f"{flag} 203.0.113.9 10.0.0.{at} 10.0.1.2 40000 443 {protocol} 5 300 1418530070 1418530010 OK IPv4\n"
+        for at, (flag, protocol) in enumerate(flags, 1)
+    )
+    rows = rows_of(header + text)
+    assert [row["src_ip"] for row in rows] == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]
+    assert [row["tcp_fwd_reset"] for row in rows] == [0, 1, None, None]
+    assert {(row["duration_s"], row["fwd_packets"]) for row in rows} == {(60, 5)}
+
+
 @pytest.mark.parametrize("header", ["", AWS_HEADER])
 def test_aws_with_and_without_header(rows_of: Callable[[str], Rows], header: str) -> None:
     """Windows without data hold no flow."""
