@@ -4,18 +4,21 @@ NUMBA_BOUNDSCHECK=1 NUMBA_CACHE_DIR=$(mktemp -d) python benchmarks/fuzz.py FOLDE
 
 Three rounds over the captures below a folder, on both layers: each as it is; each with some of its bytes changed; and
 frames of all of them, changed one by one and put together anew. The first thing that does not hold ends the run with
-the seed that shows it again. A kernel that does not come back is reported and ends the run after two minutes.
+the seed that shows it again. A kernel that does not come back is reported and ends the run after two minutes of the
+processor.
 """
 
 import argparse
 import faulthandler
 import random
 import resource
+import signal
 import struct
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,10 +31,11 @@ from features.captures.link_kernel import LINKS
 from features.errors import CaptureError
 from features.extract import extract
 from features.metering.meter import LAYERS, MeterSettings
+from pipeline.warmup import compile_kernels
 
 FRAMES_PER_FILE, LONGEST_FRAME = 24, 2048
 PACKETS_PER_ROUND = 50_000
-LONGEST_S = 120
+LONGEST_S, STUCK_S = 120, 1800
 ENDINGS = (".pcap", ".pcapng", ".cap", ".dump", ".gz", ".zst", ".xz", ".lz4", ".trace", ".pcap-ng", ".dmp")
 BOUNDARIES = (0, 1, 0x7F, 0x80, 0xFF, 4, 6, 17, 41, 44, 47)
 """Values that headers have a meaning for."""
@@ -74,6 +78,7 @@ def main() -> int:
     if not bounds_are_checked():
         print("bounds are not checked: set NUMBA_BOUNDSCHECK=1, and NUMBA_CACHE_DIR to a new folder", file=sys.stderr)
         return 2
+    compile_kernels()
     tallies = campaign(options.folder, options.packets, options.seed)
     print(page(tallies, options.packets, options.seed), end="")
     return 0
@@ -99,12 +104,27 @@ def campaign(folder: Path, packets: int, seed: int) -> dict[str, Tally]:
         }
 
 
+@contextmanager
+def watched() -> Iterator[None]:
+    """End the process, and say where it was, if the block takes LONGEST_S of the processor, or STUCK_S of time.
+
+    That works inside compiled code too.
+    """
+    faulthandler.register(signal.SIGPROF, chain=True)  # whose own action is to end the process
+    faulthandler.dump_traceback_later(STUCK_S, exit=True)
+    signal.setitimer(signal.ITIMER_PROF, LONGEST_S)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        faulthandler.cancel_dump_traceback_later()
+
+
 def _gone_through(captures: Iterator[Path], where: str) -> Tally:
     tally, begun = Tally(), time.process_time()
     for number, path in enumerate(captures):
-        faulthandler.dump_traceback_later(LONGEST_S, exit=True)
-        read(path, tally, f"{where}, capture {number}, {path.name}")
-        faulthandler.cancel_dump_traceback_later()
+        with watched():
+            read(path, tally, f"{where}, capture {number}, {path.name}")
         if number % 100 == 0:
             print(f"{where}: {number} captures, {tally.packets:,} packets", file=sys.stderr)
     tally.seconds = time.process_time() - begun
@@ -274,8 +294,8 @@ hostile on purpose, and no part of the project:
 Every capture goes from its bytes to feature rows twice, once for each `meter.layer`, with bounds checks in all compiled
 code. Held for each one: it ends in flows, or in one `CaptureError` that says where; the packets read are those metered
 and those skipped under a name; the packets of all flows are those metered; the flows are those that ended under a name;
-both layers meter the same packets, but for fragments of what is inside; it takes less than {longest} seconds. The first
-one for which something does not hold ends the run: the numbers below are of a run that came to its end.
+both layers meter the same packets, but for fragments of what is inside; it takes less than {longest} CPU-seconds.
+The first one for which something does not hold ends the run: the numbers below are of a run that came to its end.
 
 | | captures | packets | flows of both layers | refused with an error | CPU-seconds |
 | --- | --- | --- | --- | --- | --- |

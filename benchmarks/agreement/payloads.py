@@ -17,6 +17,7 @@ from benchmarks.agreement.references import Reference
 from features.payload.dns import dns_facts
 from features.payload.http import http_request_facts
 from features.payload.quic import quic_version
+from features.payload.quic_initial import client_handshake
 from features.payload.snippets import HELLO_BYTES, SIDE_BYTES
 from features.payload.tls import VERSIONS as TLS_VERSIONS
 from features.payload.tls import tls_facts
@@ -103,8 +104,10 @@ def _host(theirs: Reference) -> str | None:
 
 
 def _of_hello(name: str) -> Told:
-    """Return what reads a word about a ClientHello over TCP, of which nDPI tells a fingerprint too."""
-    return lambda theirs: theirs.details.get(name) if str(theirs.details.get("JA4", "")).startswith("t") else None
+    """Return what reads a word about a ClientHello over TCP or QUIC, of which nDPI tells a fingerprint too."""
+    return lambda theirs: (
+        theirs.details.get(name) if str(theirs.details.get("JA4", "")).startswith(("t", "q")) else None
+    )
 
 
 def _alpn(theirs: Reference) -> str | None:
@@ -196,6 +199,18 @@ def _unkept_hello(value: Value) -> bool:
     return value.ours is None and any(5 + int.from_bytes(hello[3:5]) > HELLO_BYTES for hello in hellos)
 
 
+def _further_datagrams(value: Value) -> bool:
+    """Tell whether the hello goes on, or begins, behind the first datagram."""
+    first, *others = value.sides[0] or [b""]
+    begun = client_handshake(first)
+    goes_on = bool(begun) and len(begun) < 4 + int.from_bytes(begun[1:4])
+    return value.ours is None and (goes_on or any(client_handshake(other) for other in others))
+
+
+def _google(value: Value) -> bool:
+    return any(re.match(rb"T0\d\d", one[1:5]) for one in value.firsts)
+
+
 def _other_side(value: Value) -> bool:
     return any((value.theirs or "?").encode() in one for one in value.every)
 
@@ -235,6 +250,8 @@ def _status_later(value: Value) -> bool:
 
 BEGUN_INSIDE = ("not read: TLS that begins inside another protocol (STARTTLS)", _begins_later)
 ZEROS = ("theirs: zeros behind the header of an ACK are passed over", _behind_zeros)
+FURTHER = ("ours: the first datagram is read", _further_datagrams)
+GOOGLE = ("not read: Google's versions before QUIC's", _google)
 SPOKE_FIRST = ("theirs: the server is who spoke first", _other_side)
 UNTOLD = ("theirs: not told of this flow", _silent)
 
@@ -250,8 +267,8 @@ FIELDS: tuple[tuple[str, Told, tuple[Rule, ...]], ...] = (
             ("theirs: a name where there is no whole question", _without_question),
         ),
     ),
-    ("tls_server_name", _lower(_of_hello("Hostname/SNI")), (UNTOLD, ZEROS, BEGUN_INSIDE)),
-    ("tls_alpn", _alpn, (UNTOLD, ZEROS, BEGUN_INSIDE)),
+    ("tls_server_name", _lower(_of_hello("Hostname/SNI")), (UNTOLD, ZEROS, BEGUN_INSIDE, FURTHER, GOOGLE)),
+    ("tls_alpn", _alpn, (UNTOLD, ZEROS, BEGUN_INSIDE, FURTHER, GOOGLE)),
     (
         "tls_ja4",
         _of_hello("JA4"),
@@ -264,6 +281,8 @@ FIELDS: tuple[tuple[str, Told, tuple[Rule, ...]], ...] = (
             (f"ours: {HELLO_BYTES} bytes of a hello are kept", _unkept_hello),
             ZEROS,
             BEGUN_INSIDE,
+            FURTHER,
+            GOOGLE,
         ),
     ),
     (

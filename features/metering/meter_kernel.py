@@ -550,10 +550,21 @@ def _append(snippets: Snippets, first: Int, most: Int, block: np.ndarray, at: In
     return at
 
 
+QUIC_2, QUIC_DRAFTS, QUIC_FACEBOOK = 0x6B3343CF, 0xFF0000, 0xFACEB0
+
+
 @part
-def _most_bytes(head: Record, way: Int) -> Int:
-    """Return how many bytes a side keeps: a TLS hello's, with its record header, where it begins with one."""
+def _most_bytes(head: Record, way: Int, protocol: Int) -> Int:
+    """Return how many bytes a side keeps: a TLS hello's, with its record header, or a QUIC long header's datagram."""
     raw = head.bytes
+    if protocol != TCP:
+        version: Int = np.int64(raw[1]) << 24 | np.int64(raw[2]) << 16 | np.int64(raw[3]) << 8 | np.int64(raw[4])
+        is_quic = (
+            way == 0
+            and raw[0] & 0xC0 == 0xC0
+            and (version in (1, QUIC_2) or version >> 8 in (QUIC_DRAFTS, QUIC_FACEBOOK))
+        )
+        return np.int64(HELLO_BYTES if is_quic else SIDE_BYTES[way])
     if head.length < 9 or raw[0] != 22 or raw[1] != 3 or raw[5] > 2:
         return np.int64(SIDE_BYTES[way])
     size: Int = np.int64(raw[6]) << 16 | np.int64(raw[7]) << 8 | np.int64(raw[8])
@@ -579,7 +590,7 @@ def _keep_payload(table: Table, row: Int, packet: Record, way: Int, block: np.nd
     at: Int = np.int64(packet.payload_start)
     stop: Int = at + packet.payload_captured
     at = _append(snippets, first, SIDE_BYTES[way], block, at, stop)
-    most = _most_bytes(head, way)
+    most = _most_bytes(head, way, packet.protocol)
     if head.length >= SIDE_BYTES[way]:
         at = _append(snippets, first, most, block, at, stop)
     head.next_seq = np.uint32(np.int64(seq) + packet.payload)

@@ -9,8 +9,9 @@ from features.payload.dns import dns_facts, dns_stream_facts
 from features.payload.facts import Facts
 from features.payload.http import http_request_facts, http_response_facts
 from features.payload.quic import quic_version
+from features.payload.quic_initial import client_handshake
 from features.payload.ssh import ssh_software
-from features.payload.tls import tls_facts
+from features.payload.tls import OVER_QUIC, hello_facts, tls_facts
 
 TCP, UDP = 6, 17
 DNS_PORTS = frozenset((53, 5353, 5355))
@@ -30,13 +31,19 @@ def flow_facts(protocol: int, ports: Sequence[int], forward: bytes, backward: by
     if protocol == UDP:
         if is_dns:
             return dns_facts(backward) | dns_facts(forward)
-        version = quic_version(forward) or quic_version(backward)
-        return {"quic_version": version} if version else {}
+        return _quic_facts(forward, backward)
     if protocol != TCP:
         return {}
     if is_dns:
         return dns_stream_facts(backward) | dns_stream_facts(forward)
     return _stream_facts(forward, backward)
+
+
+def _quic_facts(forward: bytes, backward: bytes) -> Facts:
+    version = quic_version(forward) or quic_version(backward)
+    if version is None:
+        return {}
+    return {"quic_version": version, **hello_facts(client_handshake(forward), OVER_QUIC)}
 
 
 def _stream_facts(forward: bytes, backward: bytes) -> Facts:

@@ -1,8 +1,7 @@
 """QUIC: the version of a long header.
 
 Sources: RFC 8999 (what all versions share), RFC 9000, 17.2 (version 1), RFC 9369 (version 2); drafts, Google's
-and Facebook's versions by their numbers. The Initial's server name is encrypted under a key that anyone can derive, at
-the cost of two ciphers a flow: it is left out.
+and Facebook's versions by their numbers.
 """
 
 LONG_HEADER_BYTES = 7

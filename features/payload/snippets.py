@@ -2,7 +2,8 @@
 
 A side takes its first chunk with its first payload, so a flow without payload costs nothing; the system gives the
 pool's memory when it is first written to. TCP segments are joined while each begins where the one before ended; of UDP
-the first datagram is taken. A side takes up to SIDE_BYTES, a TLS hello's side as much as the hello, up to HELLO_BYTES.
+the first datagram is taken. A side takes up to SIDE_BYTES, a TLS hello's side as much as the hello and a QUIC client's
+the whole datagram, up to HELLO_BYTES.
 With the pool empty a side goes without, or without the rest, and is counted.
 """
 

@@ -18,6 +18,7 @@ TLS_1_3, TLS_1_3_CIPHERS = 0x0304, 0x13
 VERSIONS = {0x0300: "SSL 3.0", 0x0301: "TLS 1.0", 0x0302: "TLS 1.1", 0x0303: "TLS 1.2", TLS_1_3: "TLS 1.3"}
 JA4_VERSIONS = {0x0002: "s2", 0x0300: "s3", 0x0301: "10", 0x0302: "11", 0x0303: "12", TLS_1_3: "13"}
 EMPTY_HASH = "0" * 12
+OVER_TCP, OVER_QUIC = "t", "q"
 Numbers = tuple[int, ...]
 
 
@@ -39,14 +40,23 @@ def tls_facts(stream: bytes) -> Facts:
     """
     if len(stream) < 6 or stream[0] != HANDSHAKE_RECORD or stream[1] != 3 or stream[2] > 4:
         return {}
-    handshake, kind = _handshake(stream), stream[5]
-    if kind not in (CLIENT_HELLO, SERVER_HELLO) or len(handshake) < 4:
+    return hello_facts(_handshake(stream), OVER_TCP)
+
+
+def hello_facts(handshake: bytes, transport: str) -> Facts:
+    """Return what the hello at the beginning of some handshake bytes says.
+
+    Args:
+        handshake: The bytes, without the records around them.
+        transport: OVER_TCP or OVER_QUIC, which a fingerprint begins with.
+    """
+    if len(handshake) < 4 or handshake[0] not in (CLIENT_HELLO, SERVER_HELLO):
         return {}
     end = 4 + int.from_bytes(handshake[1:4])
-    hello = _hello(handshake[4:end], end - 4, kind)
+    hello = _hello(handshake[4:end], end - 4, handshake[0])
     if hello is None:
         return {}
-    return _client_facts(hello) if kind == CLIENT_HELLO else _server_facts(hello)
+    return _client_facts(hello, transport) if handshake[0] == CLIENT_HELLO else _server_facts(hello)
 
 
 def _handshake(stream: bytes) -> bytes:
@@ -102,7 +112,7 @@ def _without_grease(numbers: Numbers) -> Numbers:
     return tuple([number for number in numbers if number & 0x0F0F != 0x0A0A or number >> 8 != number & 0xFF])
 
 
-def _client_facts(hello: Hello) -> Facts:
+def _client_facts(hello: Hello, transport: str) -> Facts:
     facts: Facts = {}
     name, protocols = _server_name(hello.extensions), _alpn(hello.extensions)
     if name:
@@ -111,7 +121,7 @@ def _client_facts(hello: Hello) -> Facts:
         facts["tls_alpn"] = ",".join(map(safe_text, protocols))[:LONGEST_TEXT]
     if hello.whole:
         ciphers, extensions = _without_grease(hello.ciphers), _without_grease(tuple(hello.extensions))
-        facts["tls_ja4"] = _ja4(hello, ciphers, extensions, protocols)
+        facts["tls_ja4"] = transport + _ja4(hello, ciphers, extensions, protocols)
         facts["tls_cipher_count"], facts["tls_extension_count"] = len(ciphers), len(extensions)
         facts["tls_names_server"] = int(SERVER_NAME in hello.extensions)
     return facts
@@ -150,7 +160,7 @@ def _ja4(hello: Hello, ciphers: Numbers, extensions: Numbers, protocols: list[by
     named = "d" if SERVER_NAME in extensions else "i"
     counts = f"{min(len(ciphers), 99):02}{min(len(extensions), 99):02}"
     listed = tuple(sorted(set(extensions) - {SERVER_NAME, ALPN}))
-    head = f"t{version}{named}{counts}{_ja4_protocol(protocols)}"
+    head = f"{version}{named}{counts}{_ja4_protocol(protocols)}"
     return f"{head}_{_ja4_hash(tuple(sorted(ciphers)), ())}_{_ja4_hash(listed, algorithms)}"
 
 

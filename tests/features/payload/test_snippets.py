@@ -137,6 +137,16 @@ def test_first_datagram(tmp_path: Path) -> None:
     assert only(write(tmp_path / "capture", [(0, udp(b"one")), (0, udp(b"two"))])) == (b"one", b"")
 
 
+@pytest.mark.parametrize(
+    ("start", "kept"),
+    [("c300000001", 1400), ("d36b3343cf", 1400), ("c3ff00001d", 1400), ("c30a0a0a0a", 480), ("00", 480)],
+)
+def test_a_quic_datagram(tmp_path: Path, start: str, kept: int) -> None:
+    """A datagram that begins a QUIC connection is kept whole: its server name is told by all of it or not at all."""
+    datagram = bytes.fromhex(start).ljust(1400, b"a")
+    assert only(write(tmp_path / "capture", [(0, udp(datagram))])) == (datagram[:kept], b"")
+
+
 def test_snap_length(tmp_path: Path) -> None:
     """A payload that is cut is kept as far as it goes, and nothing is joined behind the hole."""
     path = write(tmp_path / "capture", [(0, tcp(100 * b"a")), (0, tcp(b"b", 101))], snap=64)
