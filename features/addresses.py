@@ -7,6 +7,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.arrow import texts
 from features.dotted import dotted_text
 
 MAPPED_V4 = bytes(10) + b"\xff\xff"
@@ -16,15 +17,15 @@ Words = npt.NDArray[np.uint64]
 
 def address_text(addresses: npt.NDArray[np.uint8]) -> pa.Array:
     """Return each address, shape (n, 16), as a string: dotted IPv4 where mapped, RFC 5952 form for IPv6."""
-    texts = dotted_text(addresses)
-    if not texts.null_count:
-        return texts
-    others = texts.is_null()
+    dotted = dotted_text(addresses)
+    if not dotted.null_count:
+        return dotted
+    others = dotted.is_null()
     data = np.ascontiguousarray(addresses[others.to_numpy(zero_copy_only=False)])
     packed = pa.FixedSizeBinaryArray.from_buffers(pa.binary(16), len(data), [None, pa.py_buffer(data)])
     encoded = packed.dictionary_encode()
-    names = pa.array([str(ipaddress.IPv6Address(value)) for value in encoded.dictionary.to_pylist()], pa.string())
-    return pc.replace_with_mask(texts, others, names.take(encoded.indices))
+    names = texts([str(ipaddress.IPv6Address(value)) for value in encoded.dictionary.to_pylist()])
+    return pc.replace_with_mask(dotted, others, names.take(encoded.indices))
 
 
 def address_words(texts: list[str]) -> Words:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.addresses import address_hashes, address_text, mixed
+from features.arrow import numbers, texts
 from features.columns import failed, flow_columns, has_ports
 from features.community_id import community_ids
 from features.context import NEIGHBOUR, ContextWindow, Ready
@@ -22,7 +23,7 @@ from features.payload.columns import payload_columns
 from features.payload.facts import Facts
 from features.schema import COLUMNS, arrow_schema
 
-END_REASONS = pa.array(["", *(reason.name.lower() for reason in EndReason)])
+END_REASONS = texts(["", *(reason.name.lower() for reason in EndReason)])
 
 
 class Extraction:
@@ -135,30 +136,27 @@ def neighbours(flows: Fields | npt.NDArray[np.void], seed: int) -> npt.NDArray[n
 def nullable(values: npt.NDArray[np.generic]) -> pa.Array:
     """Return values as 32-bit floats, null where they are NaN."""
     floats = np.ascontiguousarray(values, np.float32)
-    known = ~np.isnan(floats)
-    nulls = len(floats) - int(np.count_nonzero(known))
-    bitmap = pa.py_buffer(np.packbits(known, bitorder="little")) if nulls else None
-    return pa.Array.from_buffers(pa.float32(), len(floats), [bitmap, pa.py_buffer(floats)], nulls)
+    return numbers(floats, ~np.isnan(floats))
 
 
 def _identity(flows: npt.NDArray[np.void], capture: str, first_id: int) -> dict[str, pa.Array]:
     moment = pa.timestamp("ns", tz="UTC")
-    portless, not_icmp = ~has_ports(flows), flows["icmp_type"] == NEVER
+    ported, is_icmp = has_ports(flows), flows["icmp_type"] != NEVER
     return {
-        "capture": pa.repeat(pa.scalar(capture, pa.string()), len(flows)),
-        "flow_id": pa.array(np.arange(first_id, first_id + len(flows))),
+        "capture": texts([capture]).take(numbers(np.zeros(len(flows), np.int32))),
+        "flow_id": numbers(np.arange(first_id, first_id + len(flows))),
         "community_id": community_ids(flows),
-        "start": pa.array(flows["first_ns"]).cast(moment),
-        "end": pa.array(flows["last_ns"]).cast(moment),
+        "start": numbers(flows["first_ns"]).cast(moment),
+        "end": numbers(flows["last_ns"]).cast(moment),
         "src_ip": address_text(flows["src"]),
-        "src_port": pa.array(flows["src_port"].astype(np.int32), mask=portless),
+        "src_port": numbers(flows["src_port"].astype(np.int32), ported),
         "dst_ip": address_text(flows["dst"]),
-        "dst_port": pa.array(flows["dst_port"].astype(np.int32), mask=portless),
-        "protocol": pa.array(flows["protocol"].astype(np.int32)),
-        "vlan": pa.array(flows["vlan"].astype(np.int64), mask=flows["vlan"] == 0),
-        "end_reason": END_REASONS.take(pa.array(flows["end_reason"])),
-        "icmp_type": pa.array(flows["icmp_type"].astype(np.int32), mask=not_icmp),
-        "icmp_code": pa.array(flows["icmp_code"].astype(np.int32), mask=not_icmp),
+        "dst_port": numbers(flows["dst_port"].astype(np.int32), ported),
+        "protocol": numbers(flows["protocol"].astype(np.int32)),
+        "vlan": numbers(flows["vlan"].astype(np.int64), flows["vlan"] != 0),
+        "end_reason": END_REASONS.take(numbers(flows["end_reason"])),
+        "icmp_type": numbers(flows["icmp_type"].astype(np.int32), is_icmp),
+        "icmp_code": numbers(flows["icmp_code"].astype(np.int32), is_icmp),
     }
 
 

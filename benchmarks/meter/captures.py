@@ -147,12 +147,12 @@ def _write_datagrams(target: Path, sources: np.ndarray, ports: np.ndarray, span_
 
 
 def _datagrams(sources: np.ndarray, ports: np.ndarray) -> np.ndarray:
-    """Return Ethernet frames with UDP over IPv4 to one server's port 53, shape (n, TINY_BYTES)."""
+    """Return Ethernet frames with UDP over IPv4 to one server's port 9000, shape (n, TINY_BYTES)."""
     frames = np.zeros((len(sources), TINY_BYTES), np.uint8)
     frames[:, 12:14] = [8, 0]
     frames[:, 14:24] = [0x45, 0, 0, TINY_BYTES - 14, 0, 0, 0, 0, 64, 17]
     frames[:, 26:30] = sources.astype(">u4").view(np.uint8).reshape(-1, 4)
     frames[:, 30:34] = [192, 0, 2, 1]
     frames[:, 34:36] = ports.astype(">u2").view(np.uint8).reshape(-1, 2)
-    frames[:, 36:40] = [0, 53, 0, TINY_BYTES - 34]
+    frames[:, 36:40] = [9000 >> 8, 9000 & 0xFF, 0, TINY_BYTES - 34]
     return frames

@@ -11,7 +11,8 @@ import re
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
+
+from features.arrow import bitmap, numbers, texts
 
 TCP, UDP = 6, 17
 HISTORY_WORDS, LETTERS_PER_WORD, LETTER_BITS = 3, 6, 5
@@ -67,9 +68,10 @@ def histories(flows: Flows) -> pa.Array:
     udp = flows["protocol"] == UDP
     signs[udp, 0] = ord("D")
     signs[udp & (flows["packets"][:, 1] > 0), 1] = ord("d")
-    ends = np.concatenate([[0], np.cumsum(np.count_nonzero(signs, axis=1))]).astype(np.int32)
-    texts = pa.Array.from_buffers(pa.string(), len(flows), [None, pa.py_buffer(ends), pa.py_buffer(signs[signs != 0])])
-    return pc.if_else(pc.equal(texts, ""), None, texts)
+    lengths = np.count_nonzero(signs, axis=1)
+    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
+    buffers = [bitmap(lengths > 0), pa.py_buffer(ends), pa.py_buffer(signs[signs != 0])]
+    return pa.Array.from_buffers(pa.string(), len(flows), buffers)
 
 
 def conn_states(flows: Flows, told: pa.Array) -> pa.Array:
@@ -86,12 +88,15 @@ def conn_states(flows: Flows, told: pa.Array) -> pa.Array:
     states[(ends == Endpoint.RESET).all(axis=1) & silent] = STATES.index("REJ")
     half_way = states == STATES.index("RSTOS0")
     if half_way.any():
-        seen = [bool(REFUSED_HALF_WAY.match(text or "")) for text in told.filter(pa.array(half_way)).to_pylist()]
+        seen = [
+            bool(REFUSED_HALF_WAY.match(text or ""))
+            for text in told.take(numbers(np.flatnonzero(half_way))).to_pylist()
+        ]
         states[half_way] = np.where(seen, STATES.index("RSTOS0"), STATES.index("OTH"))
     udp = np.where(flows["packets"][:, 1] > 0, STATES.index("SF"), STATES.index("S0"))
     protocol = flows["protocol"]
     states = np.select([protocol == TCP, protocol == UDP], [states, udp], STATES.index("OTH"))
-    return pa.array(STATES, pa.string()).take(pa.array(states))
+    return texts(STATES).take(numbers(states))
 
 
 ANY = tuple(Endpoint)

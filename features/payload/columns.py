@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from features.arrow import numbers, texts
+from features.kernel_types import NEVER
 from features.payload.facts import Facts
 from features.schema import COLUMNS, arrow_schema
 
@@ -20,17 +22,20 @@ def payload_columns(rows: int, places: npt.NDArray[np.int64], facts: Sequence[Fa
         places: Rows of the flows whose payload says something, shape (n,).
         facts: What it says, n of them.
     """
-    columns = {}
-    for name, kind in PAYLOAD_TYPES.items():
-        known = [(place, one[name]) for place, one in zip(places.tolist(), facts, strict=True) if name in one]
-        columns[name] = _sparse(rows, [place for place, _ in known], [value for _, value in known], kind)
-    return columns
+    said: dict[str, tuple[list[int], list[str | int | float]]] = {name: ([], []) for name in PAYLOAD_TYPES}
+    for place, one in zip(places.tolist(), facts, strict=True):
+        for name, value in one.items():
+            known, values = said[name]
+            known.append(place)
+            values.append(value)
+    return {name: _sparse(rows, *said[name], kind) for name, kind in PAYLOAD_TYPES.items()}
 
 
 def _sparse(rows: int, places: list[int], values: list[str | int | float], kind: pa.DataType) -> pa.Array:
     """Return values at their places, null elsewhere."""
     if not values:
         return pa.nulls(rows, kind)
-    indices = np.full(rows, len(values))
+    indices = np.full(rows, NEVER)
     indices[places] = np.arange(len(values))
-    return pa.array([*values, None], kind).take(pa.array(indices))
+    told = texts(map(str, values)) if kind == pa.string() else numbers(np.array(values)).cast(kind)
+    return told.take(numbers(indices, indices != NEVER))
