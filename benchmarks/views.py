@@ -50,8 +50,8 @@ class Tally:
         rows: Connections by what became of them: "compared", "no flow alike"; and "whole", those compared in captures
             where every flow has its like.
         columns: By column and outcome, pairs of values: "same", "different", "null in the log", "null in packets".
-        differences: Of every flow, the largest difference of its scores.
-        fired: Of every flow, whether the same tags fired.
+        differences: Of every flow of captures that are whole, the largest difference of its scores.
+        fired: Of the same flows, whether the same tags fired.
     """
 
     captures: int = 0
@@ -129,7 +129,7 @@ def compare(capture: Path, log: Path, timed: Path, detector: Detector | None, ta
     for name in next(view for view in views() if view.name == "biflow").columns:
         if whole or GROUPS[name] != "context":
             count(name, *(side[name].to_numpy() for side in sides), tally.columns)
-    if detector:
+    if detector and whole:
         matrices = [
             feature_matrix(side.combine_chunks().to_batches()[0], detector.card.feature_names) for side in sides
         ]
@@ -213,8 +213,8 @@ def page(tally: Tally) -> str:
         differences, alike = np.array(tally.differences), np.mean(tally.fired)
         lines += [
             "",
-            f"Scores: {(differences <= SCORE).mean():.2%} of the flows within {SCORE}, the median difference",
-            f"{np.median(differences):.1e}, the largest {differences.max():.2f}; same tags fired: {alike:.2%}.",
+            f"Scores of the {len(differences)} in whole captures: {(differences <= SCORE).mean():.2%} within {SCORE},",
+            f"the largest difference {differences.max():.3f}; same tags fired: {alike:.2%}.",
         ]
     return "\n".join(lines) + "\n"
 

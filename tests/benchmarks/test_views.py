@@ -63,7 +63,7 @@ def test_outcomes() -> None:
     }
     tally.differences, tally.fired = [0.0, 0.01, 0.06, 0.5], [True, True, True, False]
     assert "| volume | 40.00% | 20.00% | 20.00% | 20.00% |" in page(tally)
-    assert "50.00% of the flows within 0.05" in page(tally)
+    assert "of the 4 in whole captures: 50.00% within 0.05" in page(tally)
 
 
 def test_the_command(data: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

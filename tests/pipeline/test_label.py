@@ -11,6 +11,7 @@ import pytest
 from features.errors import LabelError, SchemaError
 from features.labels.vocabulary import read_vocabulary
 from features.schema import labelled_schema
+from pipeline.ingest import ingest
 from pipeline.label import label, report_path
 from pipeline.settings import LabelsSection, Settings
 from tests.pipeline.conftest import World
@@ -119,3 +120,20 @@ def test_a_table_of_another_schema(world: World, tmp_path: Path, settings: Setti
     pq.write_table(pq.read_table(world.flows["demo-score"].path).drop_columns(["is_tcp"]), other)
     with pytest.raises(SchemaError, match="is_tcp"):
         label(other, world.captures / "demo-score.rules.csv", settings)
+
+
+def test_equal_flows_are_given_the_union(tmp_path: Path, settings: Settings) -> None:
+    """Of rows of UNSW-NB15 that differ in the class alone each gets the tags of all; the report counts them."""
+    row = "0.5,{proto},-,FIN,{packets},2,168,128,0.3,1,{attack_cat}"
+    rows = (("tcp", 4, "Exploits"), ("tcp", 4, "DoS"), ("tcp", 4, "Normal"), ("udp", 4, "Normal"), ("tcp", 5, "DoS"))
+    header = "dur,proto,service,state,spkts,dpkts,sbytes,dbytes,tcprtt,ct_state_ttl,attack_cat"
+    lines = [row.format(proto=proto, packets=packets, attack_cat=name) for proto, packets, name in rows]
+    (tmp_path / "unsw.csv").write_text("\n".join([header, *lines]) + "\n")
+    table = ingest(tmp_path / "unsw.csv", settings).path
+    as_told = pq.read_table(label(table, None, settings).path)["tags"].to_pylist()
+    union = settings.model_copy(update={"labels": LabelsSection(merge_equal=True)})
+    result = label(table, None, union)
+    united = pq.read_table(result.path)["tags"].to_pylist()
+    assert [set(tags) for tags in united] == [set(as_told[0]) | set(as_told[1])] * 3 + [set(), set(as_told[4])]
+    report = json.loads(report_path(result.path).read_text())
+    assert report["equal"] == {"groups": 1, "flows": 3, "flows_changed": 3, "benign_made_attack": 1}

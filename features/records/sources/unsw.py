@@ -25,14 +25,15 @@ def _more(records: Records) -> Numbers:
     """Return the handshake: its times are set where there was one, REQ and RST states had none."""
     numbers = records.numbers
     state = records.raw.get("state", pa.nulls(len(numbers["protocol"]), pa.string()))
-    answered = ~np.isnan(numbers["syn_ack_delay_s"]) | ~np.isnan(numbers["handshake_ack_delay_s"])
+    nothing = np.full(len(numbers["protocol"]), np.nan)
+    delays = (numbers.get(f"{name}_delay_s", nothing) for name in ("syn_ack", "handshake_ack"))
+    acknowledged, completed = (~np.isnan(delay) for delay in delays)
+    answered = acknowledged | completed
     requested = has(state, lambda text: text == "REQ") == 1
     facts = {
         "syn_seen": np.where(answered | requested, 1, np.nan),
         "syn_ack_seen": np.where(answered, 1, np.where(requested & (numbers["bwd_packets"] == 0), 0, np.nan)),
-        "handshake_seen": np.where(
-            ~np.isnan(numbers["handshake_ack_delay_s"]), 1, np.where(requested & ~answered, 0, np.nan)
-        ),
+        "handshake_seen": np.where(completed, 1, np.where(requested & ~answered, 0, np.nan)),
     }
     return {name: only_tcp(values.astype(np.float64), numbers["protocol"]) for name, values in facts.items()}
 

@@ -15,6 +15,7 @@ SAMPLES = [
     ("iot23/CTU-Malware-Capture-8-1-labeled.csv.gz", {"command_and_control": 8222}, 2181),
     ("iot23/CTU-Malware-Capture-42-1-labeled.csv.gz", {"command_and_control": 6, "malware_transfer": 6}, 4420),
     ("cicids2017_original_dialect/CICIDS2017_sample.csv.gz", {"port_scan": 397, "web_attack": 2180}, 227),
+    ("unsw_nb15/UNSW_NB15_training-set.dev75.csv.gz", {"exploit": 8435 + 284 + 34, "dos": 3128}, 26_924),
     ("cicids2017_improved/cicids2017_improved.dev70.csv.gz", {"slow_http": 3881, "exploit": 7}, 3525),
 ]
 

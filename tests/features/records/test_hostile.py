@@ -7,10 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from features.errors import RecordError
+from features.records.adapter import Adapter
 from features.records.extraction import extract_records
 from features.records.settings import RecordSettings
+from features.records.sources.known import ADAPTERS
 
 Rows = list[dict[str, Any]]
 HEADER = "ts,id.orig_h,id.orig_p,id.resp_h,id.resp_p,proto,duration,orig_bytes,orig_pkts,orig_ip_bytes,resp_pkts\n"
@@ -181,3 +185,24 @@ def test_an_open_quote_costs_its_line_alone(record_file: Callable[..., Path]) ->
     cells = [b"1", b'"2', b"3", b'"4"', b'"5', b"6"]
     text = b"ts,id.orig_h,id.resp_h,proto,duration\n" + b"".join(row % cell for cell in cells)
     assert outcome(record_file(text)) == (4, {"open_quote": 2}, [3, 6])
+
+
+CELLS = {"src_ip": "192.0.2.1", "dst_ip": "192.0.2.2", "start": "1700000000.5", "end": "1700000001.5", "protocol": "6"}
+
+
+@pytest.mark.parametrize("adapter", ADAPTERS, ids=lambda adapter: adapter.name)
+@settings(deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(chosen=st.data())
+def test_columns_may_be_left_out(record_file: Callable[..., Path], adapter: Adapter, chosen: st.DataObject) -> None:
+    """Of each source's columns any may be missing but those that tell it: rows come out, or the file is refused."""
+    needed = [chosen.draw(st.sampled_from(names)) for names in adapter.needs]
+    others = chosen.draw(st.sets(st.sampled_from(sorted(adapter.named()))))
+    columns = [name for name in dict.fromkeys([*needed, *sorted(others)]) if "|" not in name]
+    targets = adapter.named()
+    cells = [CELLS.get(targets.get(name, ""), "1") for name in columns]
+    text = "\t".join(columns) + "\n" + ("\t".join(cells) + "\n") * 2
+    try:
+        rows, rejected, _ = outcome(record_file(text))
+    except RecordError:
+        return
+    assert rows + sum(rejected.values()) == 2
