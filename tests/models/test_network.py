@@ -32,9 +32,8 @@ def built(train: TagDataset, settings: NetworkSettings) -> NetworkViews:
 def test_an_untrained_network_answers_near_the_tags_shares(train: TagDataset) -> None:
     """With its hidden layers silenced the network answers each tag's log-odds."""
     views = built(train, NetworkSettings(members=2, widths=(8,)))
-    for layer in views.mean.layers:
-        if layer.name.startswith("tags_"):
-            layer.kernel.assign(np.zeros(layer.kernel.shape))
+    output = views.mean.get_layer("tags")
+    output.kernel.assign(np.zeros(output.kernel.shape))
     logits = network_logits(views.mean, train.features[:10])
     np.testing.assert_allclose(logits, np.tile(tag_log_odds(train.tags), (10, 1)), rtol=1e-5)
 
@@ -62,7 +61,16 @@ def test_a_saved_network_loads_where_only_this_module_was_imported(
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("members", 0), ("widths", (0,)), ("activation", "step"), ("dropout", 1.0), ("input_noise", -1.0), ("clip", 0.0)],
+    [
+        ("members", 0),
+        ("widths", (0,)),
+        ("member_width", 0),
+        ("ramps", -1),
+        ("activation", "step"),
+        ("dropout", 1.0),
+        ("input_noise", -1.0),
+        ("clip", 0.0),
+    ],
 )
 def test_impossible_shapes_are_refused_by_name(field: str, value: object) -> None:
     """A value out of range is a configuration error that names it."""

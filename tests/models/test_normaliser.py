@@ -46,6 +46,15 @@ def test_columns_that_were_ever_null_get_an_indicator(transform: str) -> None:
     assert (inputs[np.isnan(features[:, 3]), 3] == 0).all()
 
 
+def test_columns_that_are_null_on_the_same_flows_share_an_indicator() -> None:
+    """A second column with the nulls of the first adds none; one with other nulls does."""
+    features = heavy_tails()
+    copied = np.concatenate([features, features[:, 3:4] * 2], axis=1)
+    assert measure(copied, "log", 6.0).null_columns == (3, 4)
+    copied[0, 6] = np.nan if np.isfinite(copied[0, 6]) else 1.0
+    assert measure(copied, "log", 6.0).null_columns == (3, 4, 6)
+
+
 @pytest.mark.parametrize("transform", TRANSFORMS)
 def test_order_within_a_column_is_kept(transform: str) -> None:
     """Larger values never become smaller inputs."""
