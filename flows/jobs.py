@@ -64,7 +64,7 @@ def tune(sources: list[Path], choice: TuneChoice, settings: Settings) -> StageRe
 def adapt(sources: Sources, detector: str, use: bool, settings: Settings) -> Adapted:
     """Adapt a registered detector to a network by its unlabelled traffic, and by labelled flows if there are any."""
     with side_by_side([*sources.local, *sources.labelled, *sources.replayed], settings) as ahead:
-        local = [_tables(one, settings, ahead)[0] for one in sources.local]
+        local = [_flows(one, settings, ahead) for one in sources.local]
         labelled = [_tables(one, settings, ahead)[-1] for one in sources.labelled]
         replayed = [_tables(one, settings, ahead)[-1] for one in sources.replayed]
     show_counts([*local, *labelled, *replayed])
@@ -75,7 +75,7 @@ def adapt(sources: Sources, detector: str, use: bool, settings: Settings) -> Ada
 @flow(name="score", flow_run_name="score {source.name}")
 def score(source: Path, rules: Path | None, settings: Settings) -> StageResult:
     """Score traffic or a feature table with the champion, and report; with rules, against the truth."""
-    flows = known(source) if is_feature_table(source) else ingest_traffic(source, settings)
+    flows = _flows(source, settings)
     detector = fetch_champion(flows.path, settings)
     labelled = label_table(flows.path, rules, settings) if rules else None
     detections = score_table(flows.path, detector.folder, settings)
@@ -99,10 +99,13 @@ def demo(captures: DemoCaptures, settings: Settings) -> StageResult:
     return score(captures.score, rules_beside(captures.score), settings)
 
 
+def _flows(source: Path, settings: Settings, ahead: Ingested | None = None) -> StageResult:
+    """Return the feature table of a source, which it may be itself; labels do not matter."""
+    return known(source) if is_feature_table(source) else ingest_traffic(source, settings, ahead)
+
+
 def _tables(source: Path, settings: Settings, ahead: Ingested | None = None) -> list[StageResult]:
     """Return what a source becomes: a table stays; traffic is ingested, and labelled where rules lie beside it."""
-    if is_feature_table(source):
-        return [known(source)]
-    table = ingest_traffic(source, settings, ahead)
-    rules = rules_beside(source)
+    table = _flows(source, settings, ahead)
+    rules = None if is_feature_table(source) else rules_beside(source)
     return [table, label_table(table.path, rules, settings)] if rules else [table]

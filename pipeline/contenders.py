@@ -78,8 +78,8 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
     folder.mkdir()
     plain = replace(choice.training, loss=LossSettings(penalty="none"))
     notes = {
-        DETECTOR: _fit_network(train, valid, choice, folder / DETECTOR),
-        PLAIN: _fit_network(train, valid, Choice(plain, None, kept=choice.kept), folder / PLAIN),
+        DETECTOR: fit_network(train, valid, choice, folder / DETECTOR),
+        PLAIN: fit_network(train, valid, Choice(plain, None, kept=choice.kept), folder / PLAIN),
         BOOSTING: _fit_boosting(train, valid, choice.cuts, folder / BOOSTING_FILE),
     }
     for contender in [_network(DETECTOR, Detector.load(folder / DETECTOR)), *trained_beside(folder)]:
@@ -125,7 +125,7 @@ def _network(name: str, detector: Detector) -> Contender:
     return Contender(name, detector.score, detector.card.thresholds.values, detector.validation)
 
 
-def _fit_network(train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> dict[str, Any]:
+def fit_network(train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> dict[str, Any]:
     """Train one network, cut at 0.5 without threshold settings, save it, and return how it went."""
     settings = choice.training
     work = f"training with {settings.loss.penalty} penalty" if choice.cuts else "training plain cross-entropy beside it"

@@ -35,7 +35,7 @@ def _applicability(measured: Plain | None) -> Iterator[str]:
         yield f"The detector knows this traffic: {far} (limit {measured['limit']:.0%})."
         return
     yield f"THE THRESHOLDS DO NOT HOLD HERE: {far} (limit {measured['limit']:.0%})."
-    yield "What fired below may be false, and silence proves nothing. Train on traffic of this network."
+    yield "What fired below may be false, and silence proves nothing: flowtag adapt, by traffic of this network."
 
 
 def _what_and_who(report: Plain) -> Iterator[str]:

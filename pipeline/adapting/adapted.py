@@ -115,6 +115,11 @@ def _lines(found: Adapted, shown: int) -> Iterator[str]:
         )
         for one in found.suspects[:shown]:
             yield f"  {one.source or 'unknown'}: {one.fired:,} of {one.flows:,} flows fire"
+    if not found.accepted and found.truth:
+        yield (
+            "If attacks are more of this traffic than assumed, they lifted thresholds above themselves: leave them "
+            "out, or raise adapt.attack_share."
+        )
     if found.silenced:
         yield f"Too noisy here to fire at all: {', '.join(found.silenced)}"
     if found.after.fired > 3 * found.budget:

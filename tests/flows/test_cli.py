@@ -26,7 +26,7 @@ def test_help_answers_within_a_second(place: Place) -> None:
         done = place.run("--help")
         seconds.append(time.monotonic() - begun)
     assert done.returncode == 0
-    commands = ("demo", "ingest", "label", "train", "tune", "score", "config", "tags", "warmup", "ui")
+    commands = ("demo", "ingest", "label", "train", "tune", "adapt", "score", "config", "tags", "warmup", "ui")
     for word in (*commands, "130 interrupted"):
         assert word in done.stdout
     assert min(seconds) < 1.0
@@ -123,6 +123,19 @@ def thresholds_of_nothing(_small: Path, _work: Path) -> list[str | Path]:
     return ["thresholds", "--budget", "0.01"]
 
 
+def adapting_nothing(small: Path, _work: Path) -> list[str | Path]:
+    return ["adapt", small / "demo-score.pcap"]
+
+
+def adapting_by_no_labels(small: Path, work: Path) -> list[str | Path]:
+    (work / "lonely.pcap").write_bytes(HEADER)
+    return ["adapt", small / "demo-score.pcap", "--labelled", work / "lonely.pcap"]
+
+
+def adapting_to_any_budget(small: Path, _work: Path) -> list[str | Path]:
+    return ["adapt", small / "demo-score.pcap", "--budget", "1"]
+
+
 def unknown_command(_small: Path, _work: Path) -> list[str | Path]:
     return ["detect"]
 
@@ -145,6 +158,9 @@ def unknown_command(_small: Path, _work: Path) -> list[str | Path]:
         (unknown_page, 4, ["no such page", "prefect or mlflow"]),
         (two_budgets, 3, ["no budget of false alarms", "--per-hour"]),
         (thresholds_of_nothing, 5, ["no detector is in use"]),
+        (adapting_nothing, 5, ["no detector is in use"]),
+        (adapting_by_no_labels, 4, ["without rules", "lonely.rules.csv"]),
+        (adapting_to_any_budget, 3, ["false_alarm_budget", "less than 1"]),
         (unknown_command, 2, ["detect"]),
     ],
 )

@@ -147,3 +147,16 @@ def test_training_a_silent_detector_is_no_success(ran: Ran, small: Path) -> None
     refused = ran.place.run("train", "--train", sources[0], "--valid", sources[1], *QUICK[:-1], "verdict.silent_rate=0")
     assert refused.returncode == 5, refused.stderr
     assert "version 2 is not in use" in refused.stdout
+
+
+def test_adapting_the_champion(ran: Ran, small: Path) -> None:
+    """Local traffic becomes a new version, told as JSON, that is not in use; asked again the answer is the same."""
+    arguments = ("adapt", small / "demo-score.pcap", "--budget", "0.01", "--set", "adapt.attack_share=0.6", *QUICK)
+    first, again = (ran.place.run(*arguments, "--json") for _ in range(2))
+    assert first.returncode == 0, first.stderr
+    found = json.loads(first.stdout)
+    assert found["registered"]["in_use"] is False
+    assert found["parent"] == "flowtag version 1"
+    assert found["after"]["fired_elsewhere"] <= 0.05
+    assert found["used"] + found["set_aside"] + found["held_out"] == json.loads(ran.second)["flows"]
+    assert again.stdout == first.stdout

@@ -1,0 +1,167 @@
+"""What a detector does on captures of others, and on logs of others of which it may have seen the first part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow.parquet as pq
+
+from benchmarks.travel.captures import KINDS, Capture, matrix
+from features.schema import arrow_schema
+from features.table import open_table, write_table
+from models.adaptation import AdaptSettings
+from models.dataset import TagDataset, read_dataset
+from models.detector import Detector
+from pipeline.adapting.adapted import Sources
+from pipeline.adapting.making import make
+
+USED_SHARE = 0.7
+BUDGET = 0.001
+Mask = npt.NDArray[np.bool_]
+Plain = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Seen:
+    """A capture of others with its table."""
+
+    capture: Capture
+    table: Path
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What a detector said of one capture.
+
+    Attributes:
+        capture: Which.
+        flows: How many there are.
+        fired: Share of them on which a tag fires.
+        right: Share of them on which a right tag fires.
+        far: Share of them that are unlike what it knows.
+    """
+
+    capture: Capture
+    flows: int
+    fired: float
+    right: float
+    far: float
+
+
+def judge(detector: Detector, seen: Sequence[Seen]) -> list[Judged]:
+    """Score captures, all at once; those without flows are left out."""
+    matrices = [matrix(one.table, detector.card.feature_names) for one in seen]
+    bounds = np.cumsum([len(features) for features in matrices])[:-1]
+    features = np.concatenate(matrices)
+    parts = (np.split(flows, bounds) for flows in (detector.fired(detector.score(features)), detector.far(features)))
+    names = detector.card.tag_names
+    return [_judged(one.capture, names, *said) for one, *said in zip(seen, *parts, strict=True) if len(said[0])]
+
+
+def _judged(capture: Capture, names: Sequence[str], fired: Mask, far: Mask) -> Judged:
+    right = fired[:, [at for at, name in enumerate(names) if name in capture.answers]]
+    shares = (fired.any(axis=1).mean(), right.any(axis=1).mean(), far.mean())
+    return Judged(capture, len(fired), *(float(share) for share in shares))
+
+
+def on_captures(judged: Sequence[Judged], limit: float) -> Plain:
+    """Return the false alarms on ordinary captures, the named attacks found, and how many captures are strangers."""
+    ordinary = [one for one in judged if not one.capture.kind]
+    attacks = [one for one in judged if one.capture.kind]
+    flows = sum(one.flows for one in ordinary)
+    found = {kind: [one for one in attacks if one.capture.kind == kind] for kind in KINDS}
+    return {
+        "ordinary_captures": len(ordinary),
+        "ordinary_flows": flows,
+        "false_alarm_rate": sum(one.fired * one.flows for one in ordinary) / max(flows, 1),
+        "captures_with_false_alarms": float(np.mean([one.fired > 0 for one in ordinary])) if ordinary else None,
+        "found": {kind: [sum(one.right > 0 for one in ones), len(ones)] for kind, ones in found.items() if ones},
+        "strangers": [sum(one.far > limit for one in judged), len(judged)],
+    }
+
+
+def limit_of(detector: Detector) -> float:
+    """Return the share of far flows beyond which traffic is a stranger's."""
+    return detector.familiarity.limit if detector.familiarity else 1.0
+
+
+def adapted(detector: Detector, local: Path, replayed: Sequence[Path]) -> Detector:
+    """Return the detector adapted by a table as `flowtag adapt` does by default."""
+    return make(detector, Sources((local,), (), tuple(replayed)), AdaptSettings(), BUDGET).detector
+
+
+def over_folds(detector: Detector, seen: Sequence[Seen], replayed: Sequence[Path], work: Path) -> Plain:
+    """Adapt by each half of the ordinary captures and score the other half; attacks are scored by both."""
+    ordinary = [one for one in seen if not one.capture.kind]
+    attacks = [one for one in seen if one.capture.kind]
+    judged: list[Judged] = []
+    found: list[Plain] = []
+    for fold in sorted({one.capture.fold for one in ordinary}):
+        local = together([one.table for one in ordinary if one.capture.fold == fold], work / f"fold-{fold}.parquet")
+        tuned = adapted(detector, local, replayed)
+        judged += judge(tuned, [one for one in ordinary if one.capture.fold != fold])
+        found.append(on_captures(judge(tuned, attacks), limit_of(tuned))["found"])
+    means = {kind: [float(np.mean([one[kind][0] for one in found])), found[0][kind][1]] for kind in found[0]}
+    return {**on_captures(judged, 1.0), "found": means, "strangers": None}
+
+
+def together(tables: Sequence[Path], path: Path) -> Path:
+    """Write the rows of tables as one table."""
+
+    def batches() -> Any:  # noqa: ANN401 (an iterator of record batches)
+        for table in tables:
+            with open_table(table) as source:
+                yield from source.iter_batches()
+
+    write_table(batches(), path, arrow_schema())
+    return path
+
+
+@dataclass(frozen=True)
+class Log:
+    """Flow records of another network over hours, by time: the first part to adapt by, the last to be scored."""
+
+    name: str
+    used: Path
+    held: TagDataset
+
+
+def read_log(table: Path, detector: Detector, folder: Path) -> Log:
+    """Split a labelled table by the start of its flows."""
+    whole = pq.read_table(table)
+    order = np.argsort(whole["start"].cast("int64").to_numpy(), kind="stable")
+    cut = int(USED_SHARE * len(order))
+    parts = [folder / f"{table.stem}.{part}.parquet" for part in ("used", "held")]
+    for path, rows in zip(parts, (order[:cut], order[cut:]), strict=True):
+        pq.write_table(whole.take(rows), path)
+    held = read_dataset([parts[1]], detector.card.feature_names, detector.card.tag_names)
+    return Log(table.stem, parts[0], held)
+
+
+@dataclass(frozen=True)
+class Around:
+    """What a log is seen beside: our own capture, and logs of other networks."""
+
+    own: TagDataset
+    others: Sequence[Log]
+
+
+def on_log(detector: Detector, log: Log, around: Around) -> Plain:
+    """Return what a detector does on the last part of a log and on attacks at home, and where its guard trusts it."""
+    fired = detector.fired(detector.score(log.held.features)).any(axis=1)
+    own = detector.fired(detector.score(around.own.features)).any(axis=1)
+    benign = fired[~log.held.attack]
+    return {
+        "benign_flows": len(benign),
+        "false_alarm_rate": float(benign.mean()),
+        "own_silent_rate": float(1 - own[around.own.attack].mean()),
+        "holds": _holds(detector, log),
+        "holds_elsewhere": [sum(_holds(detector, other) for other in around.others), len(around.others)],
+    }
+
+
+def _holds(detector: Detector, log: Log) -> bool:
+    return bool(detector.far(log.held.features).mean() <= limit_of(detector))
