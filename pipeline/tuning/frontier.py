@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from models.losses.implied import implied_threshold
 from models.losses.settings import LossSettings
@@ -11,8 +11,12 @@ from pipeline.report_text import UNKNOWN, table
 from pipeline.tuning.space import WEIGHTED
 from pipeline.tuning.trial import RATES, Trial, frontier
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 Plain = dict[str, Any]
 SHOWN = 15
+MARKS = "osD^vPX*"
 LEAST_RATE = 1e-5
 """Where a logarithmic axis shows a rate of 0."""
 
@@ -104,37 +108,48 @@ def _cells(one: Plain, best: Plain | None) -> tuple[str, ...]:
 
 
 def draw(found: Plain, path: Path, kind: Literal["png", "svg"] = "png") -> None:
-    """Draw the frontier; implied thresholds as colours, penalties as marks."""
+    """Draw the frontier, both rates on logarithmic axes; implied thresholds as colours, penalties as marks."""
     os.environ.setdefault("MPLBACKEND", "Agg")
     from matplotlib.figure import Figure  # noqa: PLC0415 (takes a second that only a picture is worth)
 
     figure = Figure(figsize=(7.5, 4.8), layout="constrained")
     axes = figure.add_subplot()
     done = [one for one in found["trials"] if one["state"] == "complete"]
-    marks = dict(zip(dict.fromkeys(one["penalty"] for one in done), "osD^vPX*", strict=False))
-    for penalty, mark in marks.items():
+    for penalty, mark in zip(dict.fromkeys(one["penalty"] for one in done), MARKS, strict=False):
         these = [one for one in done if one["penalty"] == penalty]
+        alarms, silent = zip(*map(_point, these), strict=True)
         dots = axes.scatter(
-            [_shown(one) for one in these],
-            [one["silent_rate"] for one in these],
+            alarms,
+            silent,
             c=[one["implied_threshold"] for one in these],
-            marker=mark,
             vmin=0,
             vmax=0.5,
+            marker=mark,
             edgecolors="black",
             linewidths=0.5,
             label=penalty,
         )
-    line = sorted((_shown(one), one["silent_rate"]) for one in done if one["on_frontier"])
-    axes.step(*zip(*line, strict=True), where="post", color="grey", linewidth=1, zorder=0)
+    line = sorted(_point(one) for one in done if one["on_frontier"])
+    axes.step(*zip(*line, strict=True), where="post", color="grey", linewidth=1, zorder=0, label="frontier")
     axes.axvline(found["most_alarms"], color="firebrick", linewidth=1, linestyle="--", label="most false alarms")
-    best = found["chosen"]
-    axes.scatter(_shown(best), best["silent_rate"], s=160, facecolors="none", edgecolors="firebrick", label="chosen")
-    axes.set(xscale="log", xlabel="false-alarm rate on folds held out", ylabel="silent rate on folds held out")
+    axes.scatter(*_point(found["chosen"]), s=160, facecolors="none", edgecolors="firebrick", label="chosen")
+    axes.set(xlabel="false-alarm rate on folds held out", ylabel="silent rate on folds held out")
+    _by_decades(axes)
     figure.colorbar(dots, label="threshold implied by the loss at a cut of 0.5")
-    axes.legend(fontsize="small")
+    figure.legend(loc="outside upper center", ncols=5, fontsize="small")
     figure.savefig(path, format=kind, dpi=120)
 
 
-def _shown(one: Plain) -> float:
-    return max(one["false_alarm_rate"], LEAST_RATE)
+def _point(one: Plain) -> tuple[float, float]:
+    return max(one["false_alarm_rate"], LEAST_RATE), max(one["silent_rate"], LEAST_RATE)
+
+
+def _by_decades(axes: "Axes") -> None:
+    """Make both axes logarithmic, with ticks in per cent."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter  # noqa: PLC0415
+
+    axes.set(xscale="log", yscale="log")
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter(FuncFormatter(lambda rate, _: f"{100 * rate:.3g} %"))
+        axis.set_minor_formatter(NullFormatter())

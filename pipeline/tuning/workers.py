@@ -1,5 +1,6 @@
 """Processes that try folds; importing this brings nothing heavy, so that one limits its threads before Keras counts."""
 
+import logging
 import multiprocessing
 import os
 import signal
@@ -17,7 +18,9 @@ def working(workers: int) -> Iterator[ProcessPoolExecutor]:
     threads = max(1, (os.cpu_count() or 1) // workers)
     # TensorFlow cannot be forked
     others = multiprocessing.active_children()
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _begin, (threads,))
+    pool = ProcessPoolExecutor(
+        workers, multiprocessing.get_context("spawn"), _begin, (threads, logging.getLogger("tensorflow").level)
+    )
     try:
         yield pool
     except BaseException:
@@ -30,8 +33,9 @@ def working(workers: int) -> Iterator[ProcessPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
-def _begin(threads: int) -> None:
-    """Prepare a process: its share of the cores, an end at Ctrl-C without a word, and with its parent."""
+def _begin(threads: int, tensorflow_level: int) -> None:
+    """Prepare a process: its share of the cores, as quiet as its parent, an end at Ctrl-C and with its parent."""
+    logging.getLogger("tensorflow").setLevel(tensorflow_level)
     for name in THREADS:
         os.environ.setdefault(name, str(threads))
     signal.signal(signal.SIGINT, signal.SIG_DFL)
