@@ -27,9 +27,11 @@ import numpy.typing as npt
 
 from features.errors import ModelError, ModelMismatch
 from features.views import PACKETS, missing_text
-from models import hurdle, losses, members, normaliser, pace, ramps  # noqa: F401 (importing them registers what a saved network names)
+from models import losses, members, normaliser, pace, ramps  # noqa: F401 (importing them registers what a saved network names)
+from models.calibration import Calibration
 from models.dataset import TagDataset
-from models.familiarity import Familiarity, inputs_of
+from models.familiarity import NORMALISER, Familiarity
+from models.hurdle import any_attack_logit, has_head
 from models.metrics import Fired, fired_tags
 from models.occlusion import Reason, top_reasons
 from models.scored_flows import ScoredFlows
@@ -42,6 +44,7 @@ ADAPTED = "adapt"
 """The part of a card's settings that says how the detector was adapted to a network; absent where it was not."""
 BATCH_FLOWS = 8_192
 WORTH_COMPILING = 65_536
+SCORES, INPUTS, ANY = "scores", "inputs", "any_attack"
 
 Matrix = npt.NDArray[np.float32]
 
@@ -60,6 +63,7 @@ class DetectorCard:
         settings: Of training and thresholds, plain values.
         validation: Figures on the validation flows, plain values.
         view: What the set of its columns is called (`features.views`).
+        calibration: Of scores, as measured on the validation flows; None for a network that nobody asks.
     """
 
     tag_names: tuple[str, ...]
@@ -71,6 +75,7 @@ class DetectorCard:
     settings: dict[str, Any]
     validation: dict[str, Any]
     view: str = PACKETS
+    calibration: Calibration | None = None
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "DetectorCard":
@@ -78,7 +83,31 @@ class DetectorCard:
         listed = {name: tuple(plain[name]) for name in ("tag_names", "feature_names", "benign_medians")}
         cut = plain["thresholds"]
         thresholds = Thresholds(**{**cut, "values": tuple(cut["values"]), "sources": tuple(cut["sources"])})
-        return cls(**{**plain, **listed, "thresholds": thresholds})
+        curves = plain.get("calibration")
+        calibration = Calibration.from_dict(curves) if curves else None
+        return cls(**{**plain, **listed, "thresholds": thresholds, "calibration": calibration})
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a detector answers for flows.
+
+    Attributes:
+        scores: In [0, 1], shape (n_flows, n_tags); higher means more likely. Thresholds are cuts of these.
+        probabilities: The same calibrated; the scores themselves where the detector has no calibration.
+        any_attack: Probability of any attack, shape (n_flows,); None where the network has no hurdle head.
+        far: Which flows are unlike all that the detector learned from, shape (n_flows,); none where it never said.
+    """
+
+    scores: Matrix
+    probabilities: Matrix
+    any_attack: Matrix | None
+    far: npt.NDArray[np.bool_]
+
+    def rows(self, chosen: npt.NDArray[np.intp]) -> "Answers":
+        """Return the answers for some of the flows."""
+        any_attack = None if self.any_attack is None else self.any_attack[chosen]
+        return Answers(self.scores[chosen], self.probabilities[chosen], any_attack, self.far[chosen])
 
 
 @dataclass(frozen=True)
@@ -106,23 +135,17 @@ class Detector:
         self._require_columns(features)
         if not len(features):
             return np.empty((0, len(self.card.tag_names)), np.float32)
-        whole = len(features) - len(features) % batch_flows if len(features) >= WORTH_COMPILING else 0
+        whole = _whole_batches(features, batch_flows)
         shares = ((self._compiled, features[:whole]), (self.network, features[whole:]))
         answered = [one.predict(part, batch_size=batch_flows, verbose=0) for one, part in shares if len(part)]
-        logits = np.concatenate(answered)
-        return np.asarray(keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)), np.float32)
-
-    def any_attack(self, features: Matrix, batch_flows: int = BATCH_FLOWS) -> Matrix | None:
-        """Return the probability of any attack, shape (n_flows,); None where the network has no hurdle head."""
-        self._require_columns(features)
-        return hurdle.any_attack(self.network, features, batch_flows)
+        return _sigmoid(np.concatenate(answered))
 
     def fired(self, scores: Matrix) -> Fired:
         """Return which tags fire at the detector's thresholds, shape (n_flows, n_tags)."""
         return fired_tags(scores, self.card.thresholds.values)
 
-    def far(self, features: Matrix) -> npt.NDArray[np.bool_]:
-        """Return which flows are unlike all that the detector learned from, shape (n_flows,); none where it never said.
+    def answers(self, features: Matrix) -> Answers:
+        """Return all that the detector says of flows, passing through the network once.
 
         Args:
             features: Shape (n_flows, n_features), columns as ``card.feature_names``, NaN for null.
@@ -131,20 +154,43 @@ class Detector:
             ModelMismatch: The number of columns is not the detector's.
         """
         self._require_columns(features)
-        if self.familiarity is None or not len(features):
-            return np.zeros(len(features), np.bool_)
-        return self.familiarity.far(self._inputs.predict(features, batch_size=BATCH_FLOWS, verbose=0))
+        scores = np.empty((len(features), len(self.card.tag_names)), np.float32)
+        far = np.zeros(len(features), np.bool_)
+        any_attack = np.empty(len(features), np.float32) if has_head(self.network) else None
+        whole = _whole_batches(features, BATCH_FLOWS)
+        for start in range(0, len(features), BATCH_FLOWS):
+            rows = slice(start, start + BATCH_FLOWS)
+            asked = self._compiled_answering if start < whole else self._answering
+            found = asked.predict_on_batch(features[rows])
+            scores[rows] = _sigmoid(found[SCORES])
+            if self.familiarity:
+                far[rows] = self.familiarity.far(found[INPUTS])
+            if any_attack is not None:
+                any_attack[rows] = _sigmoid(found[ANY])[:, 0]
+        curves = self.card.calibration
+        return Answers(scores, curves.probabilities(scores) if curves else scores, any_attack, far)
+
+    def far(self, features: Matrix) -> npt.NDArray[np.bool_]:
+        """Return which flows are unlike all that the detector learned from, as `answers` says."""
+        return self.answers(features).far
 
     @cached_property
     def _compiled(self) -> keras.Model:
-        """The network as XLA fuses it, for whole batches of one size: twice as fast, half a second to compile."""
-        compiled = keras.Model(self.network.input, self.network.output)
-        compiled.compile(jit_compile=keras.config.backend() != "torch")  # whose compiler needs one of C++
-        return compiled
+        return _compiled(keras.Model(self.network.input, self.network.output))
 
     @cached_property
-    def _inputs(self) -> keras.Model:
-        return inputs_of(self.network)
+    def _answering(self) -> keras.Model:
+        """The network with all that is asked of it as outputs, by name."""
+        outputs = {SCORES: self.network.output}
+        if self.familiarity:
+            outputs[INPUTS] = self.network.get_layer(NORMALISER).output
+        if has_head(self.network):
+            outputs[ANY] = any_attack_logit(self.network)
+        return keras.Model(self.network.input, outputs)
+
+    @cached_property
+    def _compiled_answering(self) -> keras.Model:
+        return _compiled(keras.Model(self._answering.input, self._answering.output))
 
     def reasons(self, features: Matrix, tags: Sequence[int], top: int = 3) -> tuple[tuple[Reason, ...], ...]:
         """Return, for each flow, the columns whose typical benign value would lower the score of its tag most.
@@ -232,6 +278,21 @@ class Detector:
         if features.ndim != 2 or features.shape[1] != len(self.card.feature_names):
             expected = f"(flows, {len(self.card.feature_names)})"
             raise ModelMismatch("features do not fit the detector", "Detector", expected, str(features.shape))
+
+
+def _compiled(network: keras.Model) -> keras.Model:
+    """Return a network as XLA fuses it, for whole batches of one size: twice as fast, half a second to compile."""
+    network.compile(jit_compile=keras.config.backend() != "torch")  # whose compiler needs one of C++
+    return network
+
+
+def _whole_batches(features: Matrix, batch_flows: int) -> int:
+    """Return how many flows lie in whole batches, 0 where there are too few to be worth compiling for."""
+    return len(features) - len(features) % batch_flows if len(features) >= WORTH_COMPILING else 0
+
+
+def _sigmoid(logits: Matrix) -> Matrix:
+    return np.asarray(keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)), np.float32)
 
 
 def weights_digest(network: keras.Model) -> str:

@@ -4,8 +4,6 @@ The probability that no tag applies is then 1 - s(z_0) exactly, whatever the tag
 whose "any attack" may be shown as a probability.
 """
 
-from typing import Any
-
 import keras
 import numpy as np
 import numpy.typing as npt
@@ -36,13 +34,14 @@ class HurdleLogits(keras.layers.Layer):  # type: ignore[misc]  # keras carries n
         return (*input_shape[:-1], None if input_shape[-1] is None else input_shape[-1] - 1)
 
 
-def any_attack(network: keras.Model, features: Matrix, batch_flows: int) -> Matrix | None:
-    """Return the probability of any attack, shape (n_flows,); None where the network has no such head."""
-    if HEAD not in {layer.name for layer in network.layers}:
-        return None
-    asked: Any = keras.Model(network.input, network.get_layer(HEAD).input)
-    logits = asked.predict(features, batch_size=batch_flows, verbose=0)[:, 0]
-    return np.asarray(ops.convert_to_numpy(ops.sigmoid(logits)), np.float32)
+def has_head(network: keras.Model) -> bool:
+    """Tell whether a network knows the probability of any attack."""
+    return HEAD in {layer.name for layer in network.layers}
+
+
+def any_attack_logit(network: keras.Model) -> Tensor:
+    """Return the logit of any attack inside a network that has the head, shape (n, 1)."""
+    return network.get_layer(HEAD).input[:, :1]
 
 
 def hurdle_log_odds(tags: npt.NDArray[np.uint8]) -> Matrix:

@@ -104,7 +104,7 @@ def choose_thresholds(
     """
     settings = settings or ThresholdSettings()
     _require_usable(tags, scores)
-    truth, logits = tags.astype(np.bool_), _logits(scores)
+    truth, logits = tags.astype(np.bool_), logits_of(scores)
     tuners = [_Tuner(truth, logits, settings, settings.false_alarm_budget * share) for share in _SHARES_OF_BUDGET]
     sets = [tuple(float(value) for value in _as_scores(tuner.chosen())) for tuner in tuners]
     silences = [silent_rate(tags, scores, values) for values in sets]
@@ -197,7 +197,7 @@ class _Curve:
         self.blur = blur
         self.step = min(blur / 2, _COARSEST_STEP)
         self.cuts = np.arange(_LOWEST, _HIGHEST + 2 * self.step, self.step)
-        self.reached = _sigmoid((self.cuts - self.cuts[:, None]) / blur)
+        self.reached = sigmoid((self.cuts - self.cuts[:, None]) / blur)
 
     def alarms(self, logits: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """Return the number of benign flows that fire at each cut.
@@ -206,7 +206,7 @@ class _Curve:
             logits: Of one tag on the benign flows.
             others: How far the flow's other tags are above their cuts at most, negative where none fires.
         """
-        already = _sigmoid(others / self.blur)
+        already = sigmoid(others / self.blur)
         # below this cut the tag itself is what makes the flow fire
         first_by = self._bin(np.clip(logits - others, self.cuts[0], self.cuts[-1]))
         size = len(self.cuts)
@@ -238,16 +238,18 @@ def _sum_beyond(counts: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return np.flip(np.cumsum(np.flip(counts, -1), -1), -1) - counts
 
 
-def _logits(scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
+def logits_of(scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    """Return logits of scores in [0, 1], bounded where float32 cannot tell scores from 0 or 1."""
     inside = np.clip(scores.astype(np.float64), np.exp(_LOWEST), 1.0 - np.exp(-_HIGHEST))
     return np.clip(np.log(inside) - np.log1p(-inside), _LOWEST, _HIGHEST)
 
 
 def _as_scores(cuts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.where(cuts > _HIGHEST, NEVER_FIRES, _sigmoid(cuts))
+    return np.where(cuts > _HIGHEST, NEVER_FIRES, sigmoid(cuts))
 
 
-def _sigmoid(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def sigmoid(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return scores of logits, in [0, 1]."""
     return np.asarray(1.0 / (1.0 + np.exp(np.clip(-logits, -700.0, 700.0))))
 
 

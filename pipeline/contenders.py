@@ -19,6 +19,7 @@ from features.schema import SCHEMA_VERSION, fingerprint
 from features.table import columns_given, open_table
 from features.views import name_of
 from models.boosting import BoostedTags, fit_boosting
+from models.calibration import Calibration, fit_calibration
 from models.dataset import TagDataset, read_dataset
 from models.detector import Detector, DetectorCard, benign_medians
 from models.familiarity import measure_familiarity
@@ -40,12 +41,21 @@ Matrix = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that scores flows, where its tags fire, and its scores of the validation flows if it keeps them."""
+    """Something that scores flows, and where its tags fire; what else it keeps, if it does.
+
+    Attributes:
+        name: What it is called.
+        score: Features to scores.
+        thresholds: One a tag.
+        validation: Its scores of the validation flows.
+        calibration: Its scores as probabilities.
+    """
 
     name: str
     score: Callable[[Matrix], Matrix]
     thresholds: tuple[float, ...]
     validation: ScoredFlows | None = None
+    calibration: Calibration | None = None
 
     def evaluation(self, flows: TagDataset) -> dict[str, Any]:
         """Return its figures on flows whose truth is known, plain values."""
@@ -122,7 +132,8 @@ def trained_beside(folder: Path) -> list[Contender]:
 
 
 def _network(name: str, detector: Detector) -> Contender:
-    return Contender(name, detector.score, detector.card.thresholds.values, detector.validation)
+    card = detector.card
+    return Contender(name, detector.score, card.thresholds.values, detector.validation, card.calibration)
 
 
 def fit_network(train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> dict[str, Any]:
@@ -163,9 +174,14 @@ def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice:
     scores = Detector(trained.network, card).score(valid.features)
     cuts = choose_thresholds(valid.tags, scores, choice.cuts) if choice.cuts else _as_found(valid, scores, halves)
     figures = evaluate(valid.tags, scores, cuts.values, valid.tag_names).to_dict()
-    known = measure_familiarity(trained.network, train, valid) if choice.cuts else None
-    scored = ScoredFlows(valid.tags, scores, choice.blocks).sampled() if choice.cuts else None
-    Detector(trained.network, replace(card, thresholds=cuts, validation=figures), known, scored).save(path)
+    card = replace(card, thresholds=cuts, validation=figures)
+    if not choice.cuts:
+        Detector(trained.network, card).save(path)
+        return
+    card = replace(card, calibration=fit_calibration(valid.tags, scores, choice.cuts.least_positives))
+    known = measure_familiarity(trained.network, train, valid)
+    scored = ScoredFlows(valid.tags, scores, choice.blocks).sampled()
+    Detector(trained.network, card, known, scored).save(path)
 
 
 def _as_found(valid: TagDataset, scores: Matrix, cuts: Thresholds) -> Thresholds:

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 from features.schema import COLUMNS, arrow_schema, fingerprint
 from features.table import columns_given, open_table
 from models.dataset import feature_matrix
-from models.detector import Detector
+from models.detector import Answers, Detector
 from models.occlusion import Reason
 from pipeline.progress import counted
 
@@ -29,16 +29,19 @@ ADDED = {
     "tags": pa.list_(pa.string()),
     "scores": pa.list_(pa.float32()),
     "thresholds": pa.list_(pa.float32()),
+    "probabilities": pa.list_(pa.float32()),  # the scores, calibrated on the validation flows
     "explained_tag": pa.string(),  # the tag that exceeds its threshold most
     "reasons": pa.list_(REASON),
 }
+ANY_ATTACK = pa.field("any_attack", pa.float32())
+"""Probability of any attack; null from a detector that answers no such question (loss.penalty hurdle does)."""
 Matrix = npt.NDArray[np.float32]
 
 
 def detections_schema() -> pa.Schema:
     """Return the columns of a table of detections: the flow's identity, then what fired and why."""
     identity = [arrow_schema().field(name) for name in IDENTITY]
-    return pa.schema([*identity, *(pa.field(name, kind, nullable=False) for name, kind in ADDED.items())])
+    return pa.schema([*identity, *(pa.field(name, kind, nullable=False) for name, kind in ADDED.items()), ANY_ATTACK])
 
 
 class DetectionWriter:
@@ -60,17 +63,17 @@ class DetectionWriter:
     def score(self, batch: pa.RecordBatch) -> None:
         """Score one batch of a feature table and write its detections."""
         features = feature_matrix(batch, self._detector.card.feature_names)
-        scores = self._detector.score(features)
-        fired = self._detector.fired(scores)
-        self.highest = np.maximum(self.highest, scores.max(axis=0, initial=0.0))
+        answers = self._detector.answers(features)
+        fired = self._detector.fired(answers.scores)
+        self.highest = np.maximum(self.highest, answers.scores.max(axis=0, initial=0.0))
         chosen = np.flatnonzero(fired.any(axis=1))
         self.counts.update(flows=len(fired), detections=len(chosen), quiet=len(fired) - len(chosen))
-        self.counts["far"] += int(self._detector.far(features).sum())
+        self.counts["far"] += int(answers.far.sum())
         for tag, flows in zip(self._detector.card.tag_names, fired.sum(axis=0).tolist(), strict=True):
             self.counts[f"tag.{tag}"] += flows
         if len(chosen):
             identity = batch.select(list(IDENTITY)).take(pa.array(chosen))
-            found = _fired_columns(self._detector, features[chosen], scores[chosen], fired[chosen])
+            found = _fired_columns(self._detector, features[chosen], answers.rows(chosen))
             detections = pa.RecordBatch.from_arrays([*identity.columns, *found], schema=detections_schema())
             self._table.write_batch(detections)
             self._lines.writelines(f"{json.dumps(line)}\n" for line in as_lines(detections))
@@ -105,21 +108,21 @@ def write_detections(table: Path, detector_folder: Path, folder: Path) -> Counte
     return writer.counts
 
 
-def _fired_columns(
-    detector: Detector, features: Matrix, scores: Matrix, fired: npt.NDArray[np.bool_]
-) -> list[pa.Array]:
+def _fired_columns(detector: Detector, features: Matrix, answers: Answers) -> list[pa.Array]:
+    fired = detector.fired(answers.scores)
     cuts = np.asarray(detector.card.thresholds.values, np.float32)
     offsets = pa.array(np.concatenate([[0], np.cumsum(fired.sum(axis=1))]).astype(np.int32))
     rows, tags = np.nonzero(fired)
     names = pa.array(detector.card.tag_names, pa.string())
-    clearest = np.where(fired, scores - cuts, -np.inf).argmax(axis=1)
+    clearest = np.where(fired, answers.scores - cuts, -np.inf).argmax(axis=1)
     reasons = [[_plain(reason) for reason in one] for one in detector.reasons(features, clearest.tolist())]
+    numbers = (answers.scores[rows, tags], cuts[tags], answers.probabilities[rows, tags])
     return [
         pa.ListArray.from_arrays(offsets, names.take(pa.array(tags))),
-        pa.ListArray.from_arrays(offsets, pa.array(scores[rows, tags], pa.float32())),
-        pa.ListArray.from_arrays(offsets, pa.array(cuts[tags], pa.float32())),
+        *(pa.ListArray.from_arrays(offsets, pa.array(values, pa.float32())) for values in numbers),
         names.take(pa.array(clearest)),
         pa.array(reasons, ADDED["reasons"]),
+        pa.nulls(len(features), pa.float32()) if answers.any_attack is None else pa.array(answers.any_attack),
     ]
 
 
@@ -128,11 +131,15 @@ def as_lines(detections: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     columns = {name: detections.column(name) for name in detections.schema.names}
     columns |= {name: pc.strftime(columns[name], "%Y-%m-%dT%H:%M:%SZ") for name in ("start", "end")}
     for row in pa.RecordBatch.from_pydict(columns).to_pylist():
-        fired = zip(row.pop("tags"), row.pop("scores"), row.pop("thresholds"), strict=True)
-        explained, reasons = row.pop("explained_tag"), row.pop("reasons")
+        fired = zip(*(row.pop(name) for name in ("tags", "scores", "thresholds", "probabilities")), strict=True)
+        explained, reasons, any_attack = (row.pop(name) for name in ("explained_tag", "reasons", ANY_ATTACK.name))
         yield {
             **row,
-            "tags": [{"tag": tag, "score": _short(score), "threshold": _short(cut)} for tag, score, cut in fired],
+            "tags": [
+                {"tag": tag, "score": _short(score), "threshold": _short(cut), "probability": _short(probability)}
+                for tag, score, cut, probability in fired
+            ],
+            ANY_ATTACK.name: _short(any_attack),
             "explained_tag": explained,
             "reasons": [{**one, "value": _short(one["value"]), "drop": _short(one["drop"])} for one in reasons],
         }

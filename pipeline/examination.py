@@ -6,10 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import Uncalibrated
+from models.calibration import reliability, tag_calibration_errors
 from models.confusion import confusions
 from models.dataset import TagDataset
 from models.intervals import intervals
-from models.metrics import evaluate, fired_tags, silence_at_budget
+from models.metrics import calibration_error, evaluate, fired_tags, silence_at_budget
 from models.scored_flows import Blocks, ScoredFlows, read_blocks
 from models.thresholds import ThresholdSettings, choose_thresholds
 from pipeline.contenders import Contender, Matrix
@@ -48,6 +49,22 @@ def _figures(contender: Contender, flows: TagDataset, scores: Matrix, blocks: Bl
             {"budget": budget, "silent_rate": silence_at_budget(flows.tags, scores, budget)} for budget in BUDGETS
         ],
         "confusions": [asdict(one) for one in mixed],
+        "calibration": _calibration(contender, flows, scores),
+    }
+
+
+def _calibration(contender: Contender, flows: TagDataset, scores: Matrix) -> Plain:
+    """Return calibration errors of all pairs and each tag, and the reliability curve, of scores and probabilities."""
+    read = {"scores": scores}
+    if contender.calibration:
+        read["probabilities"] = contender.calibration.probabilities(scores)
+    return {
+        name: {
+            "error": calibration_error(flows.tags, values),
+            "tags": dict(zip(flows.tag_names, tag_calibration_errors(flows.tags, values), strict=True)),
+            "reliability": [asdict(one) for one in reliability(flows.tags, values)],
+        }
+        for name, values in read.items()
     }
 
 

@@ -14,7 +14,7 @@ from pipeline.report_text import NAMES, UNKNOWN, table
 from pipeline.settings import Settings
 from pipeline.traffic import table_name
 
-VERSION = 1
+VERSION = 2
 CONFUSIONS_SHOWN = 10
 EXAMINED, TEXT = "examined.json", "examined.txt"
 
@@ -66,6 +66,7 @@ def _lines(found: Plain) -> Iterator[str]:
     yield "Per tag, of the detector"
     yield from table([("tag", "positives", "fired", "precision", "recall", "average precision"), *_tags(first)])
     yield ""
+    yield from _reliable(first)
     yield "Silent rate with one cut for all tags that spends a budget of false alarms on these very flows"
     yield from table([("budget", *names), *_budgets(list(contenders.values()))], words=())
     if found["rechosen"]:
@@ -79,6 +80,26 @@ def _lines(found: Plain) -> Iterator[str]:
         heads = ("true", "fired", "flows", "share")
         rows = [(one["true"], one["fired"], f"{one['flows']:,}", f"{one['share']:.1%}") for one in first["confusions"]]
         yield from table([heads, *rows[:CONFUSIONS_SHOWN]], words=(0, 1))
+
+
+def _reliable(detector: Plain) -> Iterator[str]:
+    """Yield how far the detector's probabilities may be believed; nothing for one that gives none."""
+    read = detector["calibration"].get("probabilities")
+    if not read:
+        return
+    scores = detector["calibration"]["scores"]
+    yield "Probabilities of the detector: calibration error of tags with flows here, and of the scores behind them"
+    rows = [("tag", "positives", "probabilities", "scores")]
+    for tag in detector["tags"]:
+        if tag["positives"]:
+            errors = (_number(kind["tags"][tag["name"]], 4) for kind in (read, scores))
+            rows.append((tag["name"], f"{tag['positives']:,}", *errors))
+    yield from table([*rows, ("all pairs of flow and tag", "", _number(read["error"], 4), _number(scores["error"], 4))])
+    yield ""
+    yield "Reliability: of the pairs of flow and tag whose probabilities are alike, the share that is true"
+    bins = [(f"{one['mean']:.3f}", f"{one['true']:.3f}", f"{one['pairs']:,}") for one in read["reliability"]]
+    yield from table([("probability", "true", "pairs"), *bins], words=())
+    yield ""
 
 
 def _overall(contenders: list[Plain]) -> Iterator[tuple[str, ...]]:

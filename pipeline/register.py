@@ -1,6 +1,7 @@
 """Stage: a trained detector into MLflow: its run, its figures, its version, and the verdict whether to use it."""
 
 import json
+import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import asdict
 from pathlib import Path
@@ -11,16 +12,19 @@ from features.labels.vocabulary import read_vocabulary
 from features.schema import FEATURE_NAMES, fingerprint
 from features.table import open_table
 from features.views import VIEW_NAMES, View, missing_text
+from models.calibration import reliability
 from models.dataset import feature_matrix
-from models.detector import Matrix, read_card
-from models.metrics import Evaluation, TagFigures
+from models.detector import VALIDATION_FILE, Matrix, read_card
+from models.metrics import Evaluation, TagFigures, calibration_error
 from models.registry import CHALLENGER, CHAMPION, promote, resolve
 from models.registry import register as register_version
+from models.scored_flows import ScoredFlows
 from models.tracking import InputNote, TrackedRun, TrackingStore, tracked_run
 from models.verdict import Verdict, VerdictLimits, judge
 from pipeline.manifest import Built, Plan, StageResult, digest, finished, run_once
 from pipeline.progress import say
 from pipeline.registered import Champion, Registered, no_champion
+from pipeline.reliability import draw_reliability
 from pipeline.settings import Settings
 from pipeline.train import DETECTOR, TRAINING_FILE, Tables, chosen_view, in_view
 
@@ -107,6 +111,7 @@ def _entered(trained: StageResult, tables: Tables, settings: Settings) -> Regist
     told = {"flowtag.verdict": "; ".join(verdict.reasons), **_lineage(trained, settings)}
     with tracked_run(where, name, told) as run:
         _log(run, notes, tables, settings)
+        _log_reliability(run, trained.path / DETECTOR)
         number = register_version(where, run.run_id, name, trained.path / DETECTOR, _example(tables, view), told)
         promote(where, name, number, in_view(CHALLENGER, view.name))
         if verdict.accepted:
@@ -132,6 +137,22 @@ def _log(run: TrackedRun, notes: dict[str, Any], tables: Tables, settings: Setti
             run.figures({f"{contender}.{key}": value for key, value in figures.items()}, epoch["epoch"])
         run.figures({f"{contender}.valid.{key}": value for key, value in _numbers(note["validation"])})
     run.plain(notes, TRAINING_FILE)
+
+
+def _log_reliability(run: TrackedRun, detector: Path) -> None:
+    """Log how far scores and probabilities may be believed, on the validation flows, which both were fitted to."""
+    curves, flows = read_card(detector).calibration, ScoredFlows.load(detector / VALIDATION_FILE)
+    read = {"scores": flows.scores}
+    if curves:
+        read["probabilities"] = curves.probabilities(flows.scores)
+    found = {name: reliability(flows.tags, values) for name, values in read.items()}
+    run.plain({name: [asdict(one) for one in bins] for name, bins in found.items()}, "reliability.json")
+    for name, values in read.items():
+        error = calibration_error(flows.tags, values)
+        run.figures({f"detector.valid.calibration_error.{name}": error} if error is not None else {})
+    with tempfile.TemporaryDirectory(prefix="flowtag") as folder:
+        draw_reliability(found, Path(folder) / "reliability.png")
+        run.artifact(Path(folder) / "reliability.png")
 
 
 def _numbers(evaluation: dict[str, Any]) -> list[tuple[str, float]]:

@@ -9,7 +9,7 @@ from pipeline.progress import say
 from pipeline.settings import Settings
 from pipeline.traffic import table_name
 
-VERSION = 2
+VERSION = 3
 
 
 def score(table: Path, detector: Path, settings: Settings) -> StageResult:

@@ -91,7 +91,8 @@ def _tuned(
         advance(Step(work, done, settings.epochs, "epochs"))
 
     network = finetune(parent.network, flows, settings, bool(len(replayed)), _loss(parent), on_epoch)
-    return Detector(network, card, parent.familiarity), len(flows)
+    # the curves of its scores were measured on another network
+    return Detector(network, replace(card, calibration=None), parent.familiarity), len(flows)
 
 
 def _loss(parent: Detector) -> LossSettings:

@@ -10,7 +10,7 @@ from scipy.optimize import minimize
 
 from models.dataset import TagDataset
 from models.detector import Detector
-from models.hurdle import HEAD, HurdleLogits, any_attack, hurdle_log_odds, tag_log_odds
+from models.hurdle import HEAD, HurdleLogits, hurdle_log_odds, tag_log_odds
 from models.losses import LossSettings, row_loss
 from models.prediction import network_logits
 from models.training import train_network
@@ -80,7 +80,7 @@ def test_values_and_gradients_are_finite(n_tags: int, size: float) -> None:
 
 
 def test_a_trained_network_tells_attacks_from_benign_flows(
-    train: TagDataset, valid: TagDataset, tmp_path_factory: pytest.TempPathFactory
+    train: TagDataset, valid: TagDataset, detector: Detector, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
     """After training, saving and loading, P(any attack) separates and is at least every tag's probability."""
     settings = dataclasses.replace(SMALL, loss=LossSettings(penalty="hurdle"))
@@ -88,7 +88,7 @@ def test_a_trained_network_tells_attacks_from_benign_flows(
     path = tmp_path_factory.mktemp("hurdle") / "network.keras"
     trained.network.save(path)
     network = keras.saving.load_model(path, compile=False, safe_mode=True)
-    any_of = any_attack(network, valid.features, 512)
+    any_of = dataclasses.replace(detector, network=network).answers(valid.features).any_attack
     assert any_of is not None
     assert ((any_of > 0.5) == valid.attack).mean() > 0.97
     tags = loss_oracle.sigmoid(network_logits(network, valid.features).astype(np.float64))
@@ -99,4 +99,4 @@ def test_a_trained_network_tells_attacks_from_benign_flows(
 
 def test_other_networks_do_not_know_of_any_attack(detector: Detector, valid: TagDataset) -> None:
     """Without the head there is no such probability, and none is made up."""
-    assert any_attack(detector.network, valid.features, 512) is None
+    assert detector.answers(valid.features).any_attack is None

@@ -28,6 +28,14 @@ def test_all_figures_of_all_contenders(world: World) -> None:
         silent = [one["silent_rate"] for one in figures["at_budgets"]]
         assert silent == sorted(silent, reverse=True)
     first = found["contenders"]["detector"]
+    for kind in ("scores", "probabilities"):
+        read = first["calibration"][kind]
+        assert sum(one["pairs"] for one in read["reliability"]) == first["flows"] * len(first["tags"])
+        assert {tag["name"] for tag in first["tags"] if tag["positives"]} == {
+            name for name, error in read["tags"].items() if error is not None
+        }
+    assert first["calibration"]["scores"]["error"] == first["calibration_error"]
+    assert list(found["contenders"]["plain_bce"]["calibration"]) == ["scores"]
     alarms = first["false_alarms_per_hour"] * found["hours"]
     assert math.isclose(alarms, first["false_alarm_rate"] * first["benign_flows"], abs_tol=1e-6)
     assert [one["budget"] for one in found["rechosen"]] == [0.0005, 0.001, 0.005, 0.01, 0.05]
@@ -38,7 +46,8 @@ def test_the_text_says_the_same(world: World) -> None:
     """The text names flows, contenders, tags with positives, budgets and hours."""
     labelled, detector = world.labelled["demo-score"], champion(world.settings)
     text = (examine(labelled.path, detector, world.settings).path / TEXT).read_text()
-    for words in (f"{labelled.counts['attack']:,} attack flows", "boosted trees", "port_scan", "0.10%", "per hour"):
+    told = (f"{labelled.counts['attack']:,} attack flows", "boosted trees", "port_scan", "0.10%", "per hour")
+    for words in (*told, "Reliability", "all pairs"):
         assert words in text
     assert max(map(len, text.splitlines())) <= 160
 

@@ -16,7 +16,9 @@ from features.schema import FEATURE_NAMES, arrow_schema
 from features.table import write_table
 from models.dataset import feature_matrix
 from models.detector import Detector
-from pipeline.detections import IDENTITY, as_lines, detections_schema
+from models.network import NetworkSettings, build_network
+from models.normaliser import measure
+from pipeline.detections import IDENTITY, as_lines, detections_schema, write_detections
 from pipeline.manifest import StageResult
 from pipeline.register import champion
 from pipeline.score import detections_folder, modules_needed, score
@@ -57,6 +59,29 @@ def test_detections_are_the_flows_that_fire(world: World, scored: StageResult) -
     np.testing.assert_allclose(flat, scores[fired], rtol=1e-5)
     cuts = np.broadcast_to(np.asarray(detector.card.thresholds.values, np.float32), scores.shape)
     assert np.concatenate(detections["thresholds"].to_pylist()).astype(np.float32).tolist() == cuts[fired].tolist()
+    assert detector.card.calibration
+    probabilities = detector.card.calibration.probabilities(scores)
+    flat = np.concatenate([np.asarray(row) for row in detections["probabilities"].to_pylist()])
+    np.testing.assert_allclose(flat, probabilities[fired], rtol=1e-4, atol=1e-6)
+    assert detections["any_attack"].null_count == len(detections)
+
+
+def test_a_hurdle_says_how_likely_any_attack_is(world: World, tmp_path: Path) -> None:
+    """A detector with the hurdle head fills the column, with no less than any tag's score; JSON lines say it too."""
+    known = Detector.load(champion(world.settings).folder)
+    tags = len(known.card.tag_names)
+    features = feature_matrix(next(pq.ParquetFile(world.flows["demo-score"].path).iter_batches(500)), FEATURE_NAMES)
+    odds = np.linspace(0, 1, tags + 1, dtype=np.float32)
+    views = build_network(measure(features, "log", 6.0), FEATURE_NAMES, odds, NetworkSettings(members=1), hurdle=True)
+    cuts = replace(known.card.thresholds, values=(0.3,) * tags)
+    Detector(views.mean, replace(known.card, thresholds=cuts)).save(tmp_path / "detector")
+    counts = write_detections(world.flows["demo-score"].path, tmp_path / "detector", tmp_path / "found")
+    detections = pq.read_table(tmp_path / "found" / "detections.parquet")
+    assert len(detections) == counts["detections"] > 0
+    found = detections["any_attack"].to_pylist()
+    assert all(one >= max(scores) - 1e-6 for one, scores in zip(found, detections["scores"].to_pylist(), strict=True))
+    first = json.loads((tmp_path / "found" / "detections.ndjson").read_text("utf-8").splitlines()[0])
+    assert first["any_attack"] == pytest.approx(found[0], abs=1e-6)
 
 
 def test_tags_are_counted(scored: StageResult, lines: list[dict[str, object]]) -> None:
@@ -81,15 +106,17 @@ def test_lines_say_what_the_table_says(scored: StageResult, lines: list[dict[str
 def test_times_keep_their_nanoseconds() -> None:
     """2026-11-23T14:49:55.680402001Z is written as such, and absent ports as null."""
     moment = int(datetime(2026, 11, 23, 14, 49, 55, tzinfo=UTC).timestamp()) * 10**9 + 680_402_001
-    fired = {"tags": ["dos"], "scores": [0.5], "thresholds": [0.25], "explained_tag": "dos"}
+    fired = {"tags": ["dos"], "scores": [0.5], "thresholds": [0.25], "probabilities": [0.75]}
     who = {"capture": "c", "flow_id": 1, "community_id": "1:x", "src_ip": "10.0.0.1", "dst_ip": "10.0.0.2"}
     row: dict[str, object] = (
         dict.fromkeys(IDENTITY) | who | fired | {"start": moment, "end": moment, "protocol": 1, "end_reason": "idle"}
     )
+    row["explained_tag"] = "dos"
     row["reasons"] = [{"feature": "is_tcp", "value": None, "drop": 1.5}]
     (line,) = as_lines(pa.RecordBatch.from_pylist([row], schema=detections_schema()))
     assert (line["start"], line["src_port"]) == ("2026-11-23T14:49:55.680402001Z", None)
-    assert line["tags"] == [{"tag": "dos", "score": 0.5, "threshold": 0.25}]
+    assert line["tags"] == [{"tag": "dos", "score": 0.5, "threshold": 0.25, "probability": 0.75}]
+    assert line["any_attack"] is None
     assert line["reasons"] == [{"feature": "is_tcp", "value": None, "drop": 1.5}]
 
 
