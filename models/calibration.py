@@ -2,7 +2,7 @@
 
 A curve rises, so the order of a tag's scores stays and thresholds stay true: tags fire on scores, and people read
 probabilities. Isotonic steps would fit these flows better, but join scores that differ and say nothing beyond them; one
-temperature for all tags cannot mend what differs from tag to tag (measured in docs/decisions/0009-calibration.md).
+temperature for all tags cannot mend what differs from tag to tag (measured in docs/decisions/0012-calibration.md).
 """
 
 from dataclasses import dataclass
