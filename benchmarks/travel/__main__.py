@@ -19,6 +19,7 @@ from typing import Any
 from benchmarks.travel.captures import listed, table_of
 from benchmarks.travel.detectors import PLAIN, Home, at_home, labelled, settings_in, trained
 from benchmarks.travel.measure import (
+    LOG_BUDGET,
     Around,
     Log,
     Seen,
@@ -123,7 +124,7 @@ def _on_one(place: Place, home: Home, detector: Detector, log: Log, around: Arou
     for way, replayed in ways(home).items():
         figures[way] = place.step(
             f"log-{log.name}-{way}",
-            lambda replayed=replayed: on_log(adapted(detector, log.used, replayed), log, around),
+            lambda replayed=replayed: on_log(adapted(detector, log.used, replayed, LOG_BUDGET), log, around),
         )
     return figures
 

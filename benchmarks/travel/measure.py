@@ -19,7 +19,8 @@ from pipeline.adapting.adapted import Sources
 from pipeline.adapting.making import make
 
 USED_SHARE = 0.7
-BUDGET = 0.001
+BUDGET, LOG_BUDGET = 0.001, 0.005
+"""Of false alarms; two of the logs have a few hundred flows, too few for one in a thousand."""
 Mask = npt.NDArray[np.bool_]
 Plain = dict[str, Any]
 
@@ -88,9 +89,9 @@ def limit_of(detector: Detector) -> float:
     return detector.familiarity.limit if detector.familiarity else 1.0
 
 
-def adapted(detector: Detector, local: Path, replayed: Sequence[Path]) -> Detector:
-    """Return the detector adapted by a table as `flowtag adapt` does by default."""
-    return make(detector, Sources((local,), (), tuple(replayed)), AdaptSettings(), BUDGET).detector
+def adapted(detector: Detector, local: Path, replayed: Sequence[Path], budget: float) -> Detector:
+    """Return the detector adapted by a table to a budget, else as `flowtag adapt` does by default."""
+    return make(detector, Sources((local,), (), tuple(replayed)), AdaptSettings(), budget).detector
 
 
 def over_folds(detector: Detector, seen: Sequence[Seen], replayed: Sequence[Path], work: Path) -> Plain:
@@ -101,7 +102,7 @@ def over_folds(detector: Detector, seen: Sequence[Seen], replayed: Sequence[Path
     found: list[Plain] = []
     for fold in sorted({one.capture.fold for one in ordinary}):
         local = together([one.table for one in ordinary if one.capture.fold == fold], work / f"fold-{fold}.parquet")
-        tuned = adapted(detector, local, replayed)
+        tuned = adapted(detector, local, replayed, BUDGET)
         judged += judge(tuned, [one for one in ordinary if one.capture.fold != fold])
         found.append(on_captures(judge(tuned, attacks), limit_of(tuned))["found"])
     means = {kind: [float(np.mean([one[kind][0] for one in found])), found[0][kind][1]] for kind in found[0]}
