@@ -15,6 +15,7 @@ from features.schema import fingerprint
 from features.table import columns_given, open_table
 from models.dataset import TagDataset, feature_matrix, read_dataset
 from models.detector import Detector, DetectorCard
+from pipeline.progress import say
 
 MOST_FLOWS = 200_000
 READ = ("start", "src_ip")
@@ -74,7 +75,10 @@ def read_local(tables: Sequence[Path], detector: Detector, held_out: float, budg
         InputError: There are fewer flows than a threshold under the budget needs.
     """
     _require_fitting(tables, detector)
-    step = ceil(sum(_rows(table) for table in tables) / MOST_FLOWS) or 1
+    rows = sum(_rows(table) for table in tables)
+    step = ceil(rows / MOST_FLOWS) or 1
+    if step > 1:
+        say(f"{rows:,} local flows: one in {step} is looked at, evenly spread")
     parts = [_read(table, detector.card.feature_names, step) for table in tables]
     names = np.unique(np.concatenate([addresses for _, addresses in parts]))
     earlier, later = [], []

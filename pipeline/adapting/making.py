@@ -129,7 +129,7 @@ def _with_card(
     )
 
 
-def _familiarity(parent: Detector, adapted: Detector, used: LocalFlows) -> Familiarity | None:
+def _familiarity(parent: Detector, adapted: Detector, used: LocalFlows) -> Familiarity:
     """Return what the parent knows and the local traffic beside it, whose last part says how far it reaches."""
     cut = int(REACH_SHARE * len(used))
     earlier, later = (used.rows(part).as_benign(adapted.card) for part in (slice(cut), slice(cut, None)))
@@ -147,7 +147,7 @@ def _side(detector: Detector, flows: LocalFlows, ruled_out: Mask, known: ScoredF
     return Side(
         float(fired.mean()) if len(fired) else 0.0,
         float(elsewhere.mean()) if len(elsewhere) else None,
-        float(detector.far(flows.features).mean()) if detector.familiarity else None,
+        float(detector.far(flows.features).mean()) if detector.familiarity and len(flows) else None,
         *rates,
     )
 
