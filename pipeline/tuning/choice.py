@@ -57,11 +57,11 @@ class TuneChoice:
         trials: To finish in all, those of earlier calls among them.
         workers: Processes that train.
         folds: How flows are parted.
-        searched: Keys of settings.
+        searched: Keys of settings, out of SEARCHED.
         folder: Of the study; None for one named by its content.
 
     Raises:
-        ConfigError: A number is out of range.
+        ConfigError: A number is out of range, or a key none that can be searched.
     """
 
     trials: int = 30
@@ -75,3 +75,6 @@ class TuneChoice:
         for name, most in (("trials", 10_000), ("workers", 256)):
             if not 1 <= getattr(self, name) <= most:
                 raise ConfigError("out of range", f"--{name}", f"1 to {most}", str(getattr(self, name)))
+        unknown = [key for key in self.searched if key not in SEARCHED]
+        if unknown or not self.searched:
+            raise ConfigError("not a setting to search", "--search", ", ".join(SEARCHED), ", ".join(unknown) or "none")

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from features.errors import ConfigError
 from pipeline.settings import Settings
 
 PENALTY, LAMBDA, BASE = "loss.penalty", "loss.lambda_", "loss.base"
@@ -47,21 +46,12 @@ class Space:
         searched: Keys out of SEARCHED.
         views: The views that all tables give, from the largest; of one nothing is searched.
         n_tags: Number of tags, by which u of the literal penalty becomes lambda.
-
-    Raises:
-        ConfigError: A key is none that can be searched.
     """
 
     base: Settings
     searched: tuple[str, ...]
     views: tuple[str, ...]
     n_tags: int
-
-    def __post_init__(self) -> None:
-        """Refuse what cannot be searched."""
-        unknown = [key for key in self.searched if key not in SEARCHED]
-        if unknown or not self.searched:
-            raise ConfigError("not a setting to search", "--search", ", ".join(SEARCHED), ", ".join(unknown) or "none")
 
     def starts(self) -> list[Answers]:
         """Return what is tried first: the settings as they are without a penalty, and as they are."""

@@ -136,6 +136,14 @@ def adapting_to_any_budget(small: Path, _work: Path) -> list[str | Path]:
     return ["adapt", small / "demo-score.pcap", "--budget", "1"]
 
 
+def tuning_what_is_no_setting(small: Path, _work: Path) -> list[str | Path]:
+    return ["tune", small / "demo-score.pcap", "--search", "loss.gamma"]
+
+
+def tuning_in_two_folds(small: Path, _work: Path) -> list[str | Path]:
+    return ["tune", small / "demo-score.pcap", "--folds", "2"]
+
+
 def unknown_command(_small: Path, _work: Path) -> list[str | Path]:
     return ["detect"]
 
@@ -161,6 +169,8 @@ def unknown_command(_small: Path, _work: Path) -> list[str | Path]:
         (adapting_nothing, 5, ["no detector is in use"]),
         (adapting_by_no_labels, 4, ["without rules", "lonely.rules.csv"]),
         (adapting_to_any_budget, 3, ["false_alarm_budget", "less than 1"]),
+        (tuning_what_is_no_setting, 3, ["--search", "loss.gamma", "loss.lambda_"]),
+        (tuning_in_two_folds, 3, ["--folds", "3 to 100"]),
         (unknown_command, 2, ["detect"]),
     ],
 )

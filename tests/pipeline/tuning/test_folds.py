@@ -5,9 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.context import LONG_S
-from features.errors import ConfigError, InputError
-from pipeline.tuning.choice import GAP_S, FoldChoice
+from features.errors import InputError
+from pipeline.tuning.choice import FoldChoice
 from pipeline.tuning.folds import DROPPED, Folds, fold
 from tests.pipeline.tuning.labelled import SECOND, capture, write_labelled
 
@@ -106,17 +105,3 @@ def test_the_same_seed_gives_the_same_folds(captures: list[Path], tmp_path: Path
     one.save(tmp_path / "folds.npy")
     assert (np.load(tmp_path / "folds.npy", allow_pickle=False) == one.of_flow).all()
     assert isinstance(one, Folds)
-
-
-@pytest.mark.parametrize(
-    ("values", "word"), [({"most": 2}, "--folds"), ({"by": "row"}, "--by"), ({"gap_s": -1.0}, "--gap-s")]
-)
-def test_what_cannot_be_chosen(values: dict[str, object], word: str) -> None:
-    """Two folds, folds of rows and a negative gap are refused by the option's name."""
-    with pytest.raises(ConfigError, match=word):
-        FoldChoice(**values)  # type: ignore[arg-type]  # wrong on purpose
-
-
-def test_the_gap_is_as_long_as_context_looks() -> None:
-    """The default gap is the reach of the longest window, which is declared elsewhere."""
-    assert GAP_S == LONG_S
