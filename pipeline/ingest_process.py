@@ -102,9 +102,10 @@ def serve(pipe: Connection) -> None:
     """Ingest what comes over the pipe until whoever started this process has ended or stops it."""
     signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_leave_with_parent, daemon=True).start()
+    teller = _Teller(pipe)  # one, whose lock keeps what threads say apart
     for name in (SENTENCES, PROGRESS):
         getLogger(name).setLevel(INFO)
-        getLogger(name).addHandler(_Teller(pipe))
+        getLogger(name).addHandler(teller)
     with suppress(EOFError, ConnectionError):
         while True:
             pipe.send(_outcome(*pipe.recv()))
