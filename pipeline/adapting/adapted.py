@@ -1,19 +1,31 @@
 """What a detector is adapted by, and what that gave, as plain values and as text."""
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from features.errors import InputError
 from pipeline.registered import Registered
 
 
 @dataclass(frozen=True)
 class Sources:
-    """Tables by their role: of the network without labels, of the network with labels, and ones trained on before."""
+    """Tables by their role: of the network without labels, of the network with labels, and ones trained on before.
+
+    Raises:
+        InputError: One has two roles, or is named twice: its flows would say two things, or count twice.
+    """
 
     local: tuple[Path, ...]
     labelled: tuple[Path, ...] = ()
     replayed: tuple[Path, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what has two roles."""
+        counts = Counter((*self.local, *self.labelled, *self.replayed))
+        if twice := [str(path) for path, times in counts.items() if times > 1]:
+            raise InputError("the same traffic twice", "flowtag adapt", "each source in one role", ", ".join(twice))
 
     def by_role(self) -> dict[str, Path]:
         """Return each table by its role and number."""

@@ -213,7 +213,7 @@ def test_no_such_detector_or_table(away: Away, tmp_path: Path) -> None:
     with pytest.raises(SchemaError, match="another schema version"):
         adapt(Sources((other,)), VERSION_1, False, away.settings)
     with pytest.raises(SchemaError, match="no labels"):
-        adapt(Sources((away.clean,), (away.clean,)), VERSION_1, False, away.settings)
+        adapt(Sources((away.clean,), (away.mixed,)), VERSION_1, False, away.settings)
 
 
 def test_other_thresholds_of_an_adapted_detector(away: Away, lifted: Adapted) -> None:
