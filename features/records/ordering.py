@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.records.times import Nanoseconds
 
@@ -47,7 +48,9 @@ def _sorted(batches: list[pa.RecordBatch]) -> pa.Table:
     ends = _ends(table)
     if (np.diff(ends) >= 0).all():
         return table
-    return table.take(pa.array(np.argsort(ends, kind="stable")))
+    order = pa.array(np.argsort(ends, kind="stable"))
+    # Arrow's own pool asks the kernel for new pages for every column of a run, which costs several times the copying
+    return pc.take(table, order, memory_pool=pa.system_memory_pool())
 
 
 def _ends(rows: pa.Table | pa.RecordBatch) -> Nanoseconds:
