@@ -114,7 +114,7 @@ def new_windows() -> Windows:
 
 
 def with_room(windows: Windows) -> Windows:
-    """Return the windows with their tables built anew without what no flow has any more, three quarters free."""
+    """Return the windows with their tables built anew without what no flow has any more, two thirds free."""
     state = windows.state[0]
     group_slots, groups = _rebuilt(windows.groups, state, OF_GROUPS)
     partner_slots, partners = _rebuilt(windows.partners, state, OF_PARTNERS)
@@ -123,7 +123,7 @@ def with_room(windows: Windows) -> Windows:
 
 def _rebuilt(rows: npt.NDArray[np.void], state: np.void, which: int) -> tuple[np.ndarray, np.ndarray]:
     alive = np.count_nonzero(rows["flows"][: state["fresh"][which]])
-    slots = np.zeros(max(FIRST_SLOTS, 1 << (4 * int(alive)).bit_length()), np.uint64)
+    slots = np.zeros(max(FIRST_SLOTS, 1 << (3 * int(alive)).bit_length()), np.uint64)
     if len(slots) // 2 > len(rows):
         rows = np.concatenate([rows, np.zeros(len(slots) // 2 - len(rows), rows.dtype)])
     state["used"][which] = alive
