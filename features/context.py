@@ -97,7 +97,7 @@ class ContextWindow:
     """Holds flows until all that may have ended within LONG_S of them is known, then hands out their context.
 
     Memory: the rows that ended within LONG_S and the meter's lateness, as much again, because a release waits until it
-    is worth the sorting; for each of these, and for each that ended LONG_S before them, 120 bytes, and 500 at most for
+    is worth the sorting; for each of these, and for each that ended LONG_S before them, 120 bytes, and 1 KB at most for
     the groups that it is in. Both numbers of rows have a limit.
     """
 
