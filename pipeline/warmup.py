@@ -5,8 +5,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+
+from features.context_kernel import new_windows, with_room
 from features.extract import extract
 from features.metering import meter_kernel
+from features.metering.flow_table import HASH_WORDS, new_table
 from features.metering.meter import MeterSettings
 from pipeline.progress import say
 
@@ -38,6 +42,8 @@ def compile_kernels() -> int:
         The flows: 3.
     """
     frames = [_frame(FROM, TO, SYN), _frame(TO, FROM, RESET), _frame(TO, FROM, RESET, MORE_FRAGMENTS)]
+    with_room(new_windows())
+    meter_kernel.with_more_slots(new_table(1, 1, np.zeros(HASH_WORDS + 1, np.uint64)))
     with TemporaryDirectory() as folder:
         captures = [Path(folder) / name for name in ("two.pcap", "two.pcapng", "bundle.pcap")]
         captures[0].write_bytes(_pcap(frames))

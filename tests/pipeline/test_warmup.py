@@ -5,12 +5,21 @@ import subprocess
 import sys
 from pathlib import Path
 
+from features import context_kernel
+from features.metering import meter_kernel
 from pipeline.warmup import compile_kernels, is_warm
 
 
 def test_both_formats_go_through_every_kernel() -> None:
     """The same two packets and a fragment are one flow in a pcap and one in a pcapng, and one is in a radio frame."""
     assert compile_kernels() == 3
+
+
+def test_full_tables_do_not_wait_for_a_compiler() -> None:
+    """What makes room in the tables, which no small capture needs, is compiled as well."""
+    compile_kernels()
+    assert meter_kernel._refill_slots.signatures
+    assert len(context_kernel._refill.signatures) == 2
 
 
 def test_an_installation_knows_whether_it_is_warm(tmp_path: Path) -> None:
