@@ -9,14 +9,15 @@ from typing import Annotated
 import typer
 
 from features.errors import ModelError
-from flows.options import SOURCE, ConfigFile, Json, Overrides, State, Verbose, settings_of, show
+from flows.options import ConfigFile, Json, Overrides, State, Verbose, settings_of, show
 
+LOCAL = "Captures, flow records, feature tables; a folder or quoted pattern of files, taken as one."
 LABELLED = "Traffic of this network with rules beside it, or a labelled table: fine-tune on it."
 REPLAY = "What the detector was trained on, likewise: fine-tune on the local traffic as benign, with this replayed."
 
 
 def adapt(
-    local: Annotated[list[Path], typer.Argument(metavar="LOCAL_TRAFFIC...", help=f"{SOURCE} Or a feature table.")],
+    local: Annotated[list[Path], typer.Argument(metavar="LOCAL_TRAFFIC...", help=LOCAL)],
     budget: Annotated[float | None, typer.Option("--budget", help="Share of its flows that may fire [0.001].")] = None,
     detector: Annotated[str, typer.Option("--detector", metavar="URI", help="Which [the one in use].")] = "",
     labelled: Annotated[list[Path] | None, typer.Option("--labelled", metavar="SOURCE", help=LABELLED)] = None,
@@ -28,7 +29,10 @@ def adapt(
     as_json: Json = False,
     verbose: Verbose = False,
 ) -> None:
-    """Adapt a detector to a network by hours of its unlabelled traffic, as a new version; exit 5 if that is unfit."""
+    """Adapt a detector to a network by its own traffic.
+
+    Some hours of it, without labels, give a new version; exit 5 if that is not fit for use.
+    """
     chosen = [*(overrides or ()), *([f"thresholds.false_alarm_budget={budget}"] if budget is not None else ())]
     settings = settings_of(state, config, chosen, verbose)
     from flows.session import recorded
