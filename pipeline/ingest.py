@@ -100,6 +100,9 @@ def _of_records(traffic: Traffic, settings: Settings, artifact: Path) -> tuple[W
         f"{traffic.name}: {extraction.counts['rows_read']:,} rows became {written.rows:,} flows, "
         f"with values in {extraction.counts['columns_present']} of {len(schema)} columns"
     )
+    if traffic.joined:
+        counted_by_log = {name: n for name, n in extraction.counts.items() if name.startswith("joined.")}
+        say(f"{traffic.name}: " + ", ".join(f"{n:,} {name}" for name, n in counted_by_log.items()))
     _write_rejects(extraction.rejects, settings.state.root / "features" / f"{traffic.name}{REJECTS_SUFFIX}")
     return written, extraction.counts
 
