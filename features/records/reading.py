@@ -40,7 +40,7 @@ def read_batches(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch
     else:
         read = partial(read_json_lines, path, layout=layout, rejects=rejects)
     blocks = object_blocks(path) if layout.form == JSON_ARRAY else line_blocks(path, layout.skip)
-    yield from (batch for block in blocks if (batch := read(block)) is not None)
+    yield from (batch for block in blocks if (batch := read(_utf8(block, rejects))) is not None)
 
 
 def _parquet(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch]:
@@ -81,8 +81,8 @@ class _Separated:
         self._types = {name: pa.float64() if name in numbers else pa.string() for name in names}
 
     def read(self, block: Block) -> Batch | None:
-        """Return the rows of a block, None when it has none."""
-        block = _closed_quotes(_utf8(block, self._rejects), self._layout, self._rejects)
+        """Return the rows of a block of UTF-8, None when it has none."""
+        block = _closed_quotes(block, self._layout, self._rejects)
         table, broken = self._parsed(block)
         lines = _LinesOf(block, [number for number, _ in broken])
         _account(self._path, broken, self._layout, self._rejects, lines)

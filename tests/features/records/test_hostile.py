@@ -60,6 +60,14 @@ def test_bytes_of_another_encoding_cost_their_lines(record_file: Callable[..., P
     assert outcome(record_file(b"".join(lines))) == (4, {"not_utf8": 2}, [3, 5])
 
 
+def test_json_of_another_encoding_costs_its_lines(record_file: Callable[..., Path]) -> None:
+    """Objects that are no UTF-8 are named with their lines, be it in an address or in a text that nobody reads."""
+    objects = [json.dumps(eve(second)).encode() for second in range(6)]
+    objects[1] = objects[1].replace(b"10.0.0.1", b"\x880.0.0.1")
+    objects[4] = objects[4].replace(b'"TCP"', b'"TCP", "note": "\xff"')
+    assert outcome(record_file(b"\n".join(objects) + b"\n")) == (4, {"not_utf8": 2}, [2, 5])
+
+
 def test_bytes_of_value_0_cost_their_lines(record_file: Callable[..., Path]) -> None:
     """Behind the part that detection looks at, a byte of value 0 spoils its line alone."""
     good = "".join(line(second) for second in range(6000))
