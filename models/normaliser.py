@@ -71,11 +71,13 @@ def measure(features: Matrix, transform: str, clip: float) -> Normalisation:
     if transform not in TRANSFORMS:
         raise ConfigError("unknown transform", "network.transform", ", ".join(TRANSFORMS), repr(transform))
     of_column = {"robust": _robust, "log": _standard, "quantile": _ramps}[transform]
-    known = [column[np.isfinite(column)].astype(np.float64) for column in features.T]
-    measured = [of_column(column) for column in known]
+    measured, knots = [], []
+    for column in features.T:  # one at a time: all as float64 would take twice what the flows take
+        known = column[np.isfinite(column)].astype(np.float64)
+        measured.append(of_column(known))
+        knots.append(_quantiles(known))
     weights = tuple(np.asarray(parts, np.float32) for parts in zip(*measured, strict=True))
-    knots = np.stack([_quantiles(column) for column in known], axis=1)
-    return Normalisation(transform, clip, _null_columns(features), weights, knots)
+    return Normalisation(transform, clip, _null_columns(features), weights, np.stack(knots, axis=1))
 
 
 @keras.saving.register_keras_serializable(package="flowtag")

@@ -20,7 +20,7 @@ from models.watch import Batches, EpochResult, Watch
 
 Monitor = Literal["last", "silence", "loss", "mean_average_precision"]
 
-PIECE_FLOWS = 262_144
+PIECE_FLOWS = 65_536
 """Flows whose features are gathered, in the order of an epoch, at once."""
 
 
