@@ -315,7 +315,8 @@ def page(tallies: dict[str, Tally], packets: int, seed: int) -> str:
         f"\nThe whole run used at most {peak:,.0f} MB of memory.\n",
         "## Errors\n\n| the error says | as they are | bytes of the file changed |\n| --- | --- | --- |",
         *_compared(tallies, "errors", 2),
-        "\n## Counts\n\nOf the outer layer; tunnels of the inner one. A frame lies in several tunnels or in none.\n",
+        "\n## Counts\n\nOf the outer layer; tunnels of the inner one. A frame lies in several tunnels or in none; "
+        "those of a bundle count one by one.\n",
         "| count | as they are | bytes of the file changed | bytes of packets changed |\n| --- | --- | --- | --- |",
         *_compared(tallies, "counts", 1),
     ]
