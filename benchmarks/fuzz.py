@@ -301,6 +301,12 @@ The first one for which something does not hold ends the run: the numbers below 
 | --- | --- | --- | --- | --- | --- |
 """
 
+COUNTS_HEAD = """
+## Counts
+
+Of the outer layer; tunnels of the inner one. A frame lies in several tunnels or none; a bundle counts its frames.
+"""
+
 
 def page(tallies: dict[str, Tally], packets: int, seed: int) -> str:
     """Return the results as a page."""
@@ -315,8 +321,7 @@ def page(tallies: dict[str, Tally], packets: int, seed: int) -> str:
         f"\nThe whole run used at most {peak:,.0f} MB of memory.\n",
         "## Errors\n\n| the error says | as they are | bytes of the file changed |\n| --- | --- | --- |",
         *_compared(tallies, "errors", 2),
-        "\n## Counts\n\nOf the outer layer; tunnels of the inner one. A frame lies in several tunnels or in none; "
-        "those of a bundle count one by one.\n",
+        COUNTS_HEAD,
         "| count | as they are | bytes of the file changed | bytes of packets changed |\n| --- | --- | --- | --- |",
         *_compared(tallies, "counts", 1),
     ]
