@@ -4,10 +4,11 @@ The budget is pooled: the share of benign flows on which any tag fires. Within i
 weighted F1, in which a flow that would otherwise stay silent counts several times, and a wrong tag on an attack flow
 costs as much as one on a benign flow. A tag with few positives takes a threshold shared by all tags, because a cut
 tuned on a handful of flows says nothing. A threshold stands in the middle, in logits, of the gap between the scores
-it parts, because the scores of other captures are shifted.
+it parts, because the scores of other captures are shifted. For the same reason cuts are judged on blurred scores; where
+that costs detections on the validation flows themselves, on a narrower blur.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -28,6 +29,11 @@ _SWEEPS = 4
 _LEAST_ALLOWED = 0.5
 # Coordinate descent may end badly by chance: what is best under a stricter budget keeps the full one too.
 _SHARES_OF_BUDGET = (1.0, 0.5, 0.25, 0.125)
+# A blur is a guard against shifted scores: the silence it may cost before a narrower one is taken, and the benign flows
+# that must be allowed to fire for one, because a narrow blur rests on single flows.
+_SHARES_OF_BLUR = (1.0, 1 / 3)
+_WORTH_OF_BLUR = 0.01
+_ENOUGH_ALARMS = 20
 NEVER_FIRES = float(np.nextafter(1.0, 2.0))
 
 
@@ -39,7 +45,8 @@ class ThresholdSettings:
         false_alarm_budget: Share of benign flows that may fire, all tags together, in [0, 1).
         least_positives: Validation flows a tag needs for a threshold of its own.
         blur: Width by which scores are blurred when cuts are judged, as a share of the distance in logits between the
-            median true tag and the median score of benign flows; 0 or more.
+            median true tag and the median score of benign flows; 0 or more. A third of it where that makes more than a
+            hundredth of the attack flows less silent, and the budget is one of 20 flows or more.
         silence_weight: How often a true tag counts whose flow would otherwise stay silent, 1 or more.
 
     Raises:
@@ -104,12 +111,7 @@ def choose_thresholds(
     """
     settings = settings or ThresholdSettings()
     _require_usable(tags, scores)
-    truth, logits = tags.astype(np.bool_), logits_of(scores)
-    tuners = [_Tuner(truth, logits, settings, settings.false_alarm_budget * share) for share in _SHARES_OF_BUDGET]
-    sets = [tuple(float(value) for value in _as_scores(tuner.chosen())) for tuner in tuners]
-    silences = [silent_rate(tags, scores, values) for values in sets]
-    silent = min(rate for rate in silences if rate is not None)  # there are attack flows
-    values = sets[silences.index(silent)]
+    values, silent = _widest_blur(tags, scores, settings)
     if silent == 1.0:
         raise Uncalibrated(
             "no threshold detects anything within the budget of false alarms",
@@ -118,8 +120,32 @@ def choose_thresholds(
             "some benign flows score as high as every attack flow",
             "train longer, look at the labels of the highest-scoring benign flows, or raise the budget",
         )
-    sources: tuple[Source, ...] = tuple("tuned" if own else "pooled" for own in tuners[0].own_threshold)
+    own_threshold = tags.sum(axis=0) >= settings.least_positives
+    sources: tuple[Source, ...] = tuple("tuned" if own else "pooled" for own in own_threshold)
     return Thresholds(values, sources, false_alarm_rate(tags, scores, values) or 0.0, silent)
+
+
+def _widest_blur(
+    tags: npt.NDArray[np.uint8], scores: npt.NDArray[np.float32], settings: ThresholdSettings
+) -> tuple[tuple[float, ...], float]:
+    """Return the thresholds of the widest blur that costs no detections worth speaking of, and their silent rate."""
+    alarms = settings.false_alarm_budget * int((~tags.any(axis=1)).sum())
+    shares = _SHARES_OF_BLUR if alarms >= _ENOUGH_ALARMS else _SHARES_OF_BLUR[:1]
+    found = [_least_silent(tags, scores, replace(settings, blur=settings.blur * share)) for share in shares]
+    least = min(silent for _, silent in found)
+    return next(one for one in found if one[1] <= least + _WORTH_OF_BLUR)
+
+
+def _least_silent(
+    tags: npt.NDArray[np.uint8], scores: npt.NDArray[np.float32], settings: ThresholdSettings
+) -> tuple[tuple[float, ...], float]:
+    """Return the best thresholds of one blur, and their silent rate."""
+    truth, logits = tags.astype(np.bool_), logits_of(scores)
+    tuners = [_Tuner(truth, logits, settings, settings.false_alarm_budget * share) for share in _SHARES_OF_BUDGET]
+    sets = [tuple(float(value) for value in _as_scores(tuner.chosen())) for tuner in tuners]
+    silences = [silent_rate(tags, scores, values) for values in sets]
+    silent = min(rate for rate in silences if rate is not None)  # there are attack flows
+    return sets[silences.index(silent)], silent
 
 
 class _Tuner:

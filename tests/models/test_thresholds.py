@@ -70,6 +70,32 @@ def test_thresholds_keep_their_promise_on_other_flows() -> None:
     assert np.mean(np.asarray(rates, float)) < 1.5 * budget
 
 
+def uneven(rows: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return one tag and scores: benign flows at logit -12, three quarters of attack at 16, the rest near -8.5."""
+    random = np.random.default_rng(seed)
+    tags = np.zeros((rows, 1), np.uint8)
+    tags[: rows // 2] = 1
+    means = np.where(np.arange(rows) < rows * 3 // 8, 16.0, np.where(tags[:, 0] > 0, -8.5, -12.0))
+    return tags, sigmoid(random.normal(means, 1.0)[:, None])
+
+
+def test_a_blur_that_costs_detections_is_narrowed() -> None:
+    """Where many alarms are allowed the cut comes as near to benign flows as the budget lets it, here and elsewhere."""
+    tags, scores = uneven(8_000, 1)
+    chosen = choose_thresholds(tags, scores, ThresholdSettings(0.01))
+    nearest = np.quantile(scores[tags == 0], 0.99)
+    least = float((scores[tags == 1] <= nearest).mean())
+    assert chosen.silent_rate <= least + 0.03
+    assert (false_alarm_rate(*uneven(8_000, 2), chosen.values) or 0.0) <= 0.015
+
+
+def test_a_blur_stays_wide_where_the_budget_is_a_handful_of_flows() -> None:
+    """Of the same flows a few hundred allow four alarms, too few to trust: the cut stays farther from benign flows."""
+    wide = choose_thresholds(*uneven(800, 1), ThresholdSettings(0.01))
+    near = choose_thresholds(*uneven(8_000, 1), ThresholdSettings(0.01))
+    assert wide.values[0] > near.values[0]
+
+
 def test_wrong_tags_on_attack_flows_count_though_they_cost_no_budget() -> None:
     """A tag that also scores middling on another attack's flows is cut above them."""
     tags = np.zeros((2_000, 2), np.uint8)
