@@ -64,6 +64,7 @@ class DetectorCard:
         validation: Figures on the validation flows, plain values.
         view: What the set of its columns is called (`features.views`).
         calibration: Of scores, as measured on the validation flows; None for a network that nobody asks.
+        vocabulary: Fingerprint of the vocabulary that its tags are from; empty where nobody said.
     """
 
     tag_names: tuple[str, ...]
@@ -76,6 +77,7 @@ class DetectorCard:
     validation: dict[str, Any]
     view: str = PACKETS
     calibration: Calibration | None = None
+    vocabulary: str = ""
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "DetectorCard":

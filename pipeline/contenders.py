@@ -71,12 +71,14 @@ class Choice:
         cuts: How thresholds are chosen; None for a cut of 0.5.
         blocks: When the validation flows began.
         kept: Where the state of a training in progress is kept, a folder for each network; None keeps none.
+        vocabulary: Fingerprint of the one that the tags are from.
     """
 
     training: TrainingSettings
     cuts: ThresholdSettings | None
     blocks: Blocks | None = None
     kept: Path | None = None
+    vocabulary: str = ""
 
 
 def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder: Path) -> None:
@@ -86,10 +88,12 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
         ModelError: As `train_network` and `choose_thresholds` say.
     """
     folder.mkdir()
-    plain = replace(choice.training, loss=LossSettings(penalty="none"))
+    plain = replace(
+        choice, training=replace(choice.training, loss=LossSettings(penalty="none")), cuts=None, blocks=None
+    )
     notes = {
         DETECTOR: fit_network(train, valid, choice, folder / DETECTOR),
-        PLAIN: fit_network(train, valid, Choice(plain, None, kept=choice.kept), folder / PLAIN),
+        PLAIN: fit_network(train, valid, plain, folder / PLAIN),
         BOOSTING: _fit_boosting(train, valid, choice.cuts, folder / BOOSTING_FILE),
     }
     for contender in [_network(DETECTOR, Detector.load(folder / DETECTOR)), *trained_beside(folder)]:
@@ -170,6 +174,7 @@ def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice:
         },
         validation={},
         view=name_of(train.feature_names),
+        vocabulary=choice.vocabulary,
     )
     scores = Detector(trained.network, card).score(valid.features)
     cuts = choose_thresholds(valid.tags, scores, choice.cuts) if choice.cuts else _as_found(valid, scores, halves)

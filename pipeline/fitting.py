@@ -21,14 +21,15 @@ def fit(tables: Tables, settings: Settings, artifact: Path, kept: Path) -> Built
 
     Trainings in progress are kept in a folder: after a kill the next call goes on with them.
     """
-    names = read_vocabulary(settings.labels.vocabulary).names
+    vocabulary = read_vocabulary(settings.labels.vocabulary)
     view = chosen_view(tables, settings)
-    train, valid = (read_dataset(paths, view.columns, names) for paths in (tables.train, tables.valid))
+    train, valid = (read_dataset(paths, view.columns, vocabulary.names) for paths in (tables.train, tables.valid))
     say(
         f"training on {len(train):,} flows, {int(train.attack.sum()):,} of them attacks, "
         f"by the {len(view.columns)} columns of the view {view.name}"
     )
-    choice = Choice(training_settings(settings), threshold_settings(settings), read_blocks(tables.valid), kept)
+    cuts, blocks = threshold_settings(settings), read_blocks(tables.valid)
+    choice = Choice(training_settings(settings), cuts, blocks, kept, vocabulary.fingerprint)
     fit_contenders(train, valid, choice, artifact)
     return Built(len(train), {**_counts("train", train), **_counts("valid", valid)})
 

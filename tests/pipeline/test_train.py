@@ -5,6 +5,7 @@ import logging
 from dataclasses import replace
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from features.errors import InputError, SchemaError
@@ -41,6 +42,8 @@ def test_what_is_written(world: World) -> None:
     assert detector.card.settings["training"]["loss"]["penalty"] == "bounded"
     assert plain.card.settings["training"]["loss"]["penalty"] == "none"
     assert set(plain.card.thresholds.values) == {0.5}
+    told = pq.read_schema(world.labelled["demo-train"].path).metadata[b"flowtag.vocabulary"].decode()
+    assert detector.card.vocabulary == plain.card.vocabulary == told
     notes = json.loads((folder / TRAINING_FILE).read_text())
     assert list(notes) == ["detector", "plain_bce", "boosting"]
     assert [len(notes[name]["history"]) for name in ("detector", "plain_bce")] == [6, 6]
