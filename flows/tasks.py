@@ -34,6 +34,15 @@ def may_help(_task: Task[..., Any], _run: TaskRun, state: State[Any]) -> bool:
     return isinstance(state.result(raise_on_failure=False), ServiceError)
 
 
+TRYING_AGAIN: dict[str, Any] = {
+    "cache_policy": NO_CACHE,
+    "retries": len(DELAYS_S),
+    "retry_delay_seconds": DELAYS_S,
+    "retry_condition_fn": may_help,
+}
+"""Of a task that talks to MLflow."""
+
+
 @task(task_run_name="ingest {source.name}", cache_policy=NO_CACHE)
 def ingest_traffic(source: Path, settings: Settings, ahead: Ingested | None = None) -> StageResult:
     """Meter a capture or read flow records, as one of several where it is; a folder or a pattern is taken as one."""
@@ -62,14 +71,7 @@ def tune_settings(tables: Sequence[Path], choice: TuneChoice, settings: Settings
     return tune(tables, choice, settings)
 
 
-@task(
-    name="register",
-    task_run_name="log to MLflow and register the detector",
-    cache_policy=NO_CACHE,
-    retries=len(DELAYS_S),
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=may_help,
-)
+@task(name="register", task_run_name="log to MLflow and register the detector", **TRYING_AGAIN)
 def register_detector(trained: StageResult, tables: Tables, settings: Settings) -> Registered:
     """Log the training to MLflow; the detector becomes challenger, and champion when the verdict accepts it."""
     from pipeline.register import register
@@ -77,14 +79,7 @@ def register_detector(trained: StageResult, tables: Tables, settings: Settings) 
     return register(trained, tables, settings)
 
 
-@task(
-    name="champion",
-    task_run_name="fetch the champion",
-    cache_policy=NO_CACHE,
-    retries=len(DELAYS_S),
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=may_help,
-)
+@task(name="champion", task_run_name="fetch the champion", **TRYING_AGAIN)
 def fetch_champion(table: Path, settings: Settings) -> Champion:
     """Fetch the detector in use for the columns that a table gives from the registry."""
     from features.table import columns_given, open_table
@@ -95,14 +90,7 @@ def fetch_champion(table: Path, settings: Settings) -> Champion:
     return champion(settings, given)
 
 
-@task(
-    name="adapt",
-    task_run_name="adapt the detector and register it",
-    cache_policy=NO_CACHE,
-    retries=len(DELAYS_S),
-    retry_delay_seconds=DELAYS_S,
-    retry_condition_fn=may_help,
-)
+@task(name="adapt", task_run_name="adapt the detector and register it", **TRYING_AGAIN)
 def adapt_detector(sources: Sources, detector: str, use: bool, settings: Settings) -> Adapted:
     """Adapt a registered detector to a network by its own traffic."""
     from pipeline.adapting.adapt import adapt

@@ -12,7 +12,6 @@ Sources: Tipping and Bishop 1999 (probabilistic PCA); Lee et al. 2018 (Mahalanob
 inputs it was not made for).
 """
 
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,8 +21,8 @@ import keras
 import numpy as np
 import numpy.typing as npt
 
-from features.errors import ModelError
 from models.dataset import TagDataset
+from models.saved_arrays import saved_arrays
 
 Matrix = npt.NDArray[np.float32]
 Distances = npt.NDArray[np.float32]
@@ -117,13 +116,8 @@ class Familiarity:
         Raises:
             ModelError: The file is damaged or of other arrays.
         """
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-                return cls(_known(saved), float(saved["limit"]))
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise ModelError(
-                "what the detector knows cannot be read", str(path), "arrays of flowtag", str(error), "flowtag train"
-            ) from error
+        with saved_arrays(path, "what the detector knows") as saved:
+            return cls(_known(saved), float(saved["limit"]))
 
 
 def _known(saved: Mapping[str, npt.NDArray[Any]]) -> tuple[Known, ...]:

@@ -3,7 +3,6 @@
 Blocks of time stand for what flows have in common: flows of one scan are no independent evidence, blocks nearly are.
 """
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.errors import ModelError
+from models.saved_arrays import saved_arrays
 
 MOST_FLOWS = 200_000
 LONGEST_BLOCK_S, FEWEST_BLOCKS = 60.0, 40
@@ -89,19 +89,10 @@ class ScoredFlows:
         Raises:
             ModelError: The file is damaged or of other arrays.
         """
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
-                hours = float(saved["hours"])
-                blocks = None if np.isnan(hours) else Blocks(saved["block"], hours)
-                return cls(saved["tags"], saved["scores"], blocks)
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
-            raise ModelError(
-                "the scored validation flows cannot be read",
-                str(path),
-                "arrays of flowtag",
-                str(error),
-                "flowtag train",
-            ) from error
+        with saved_arrays(path, "the scored validation flows") as saved:
+            hours = float(saved["hours"])
+            blocks = None if np.isnan(hours) else Blocks(saved["block"], hours)
+            return cls(saved["tags"], saved["scores"], blocks)
 
 
 def read_blocks(paths: Sequence[Path]) -> Blocks:

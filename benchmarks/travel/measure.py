@@ -56,8 +56,8 @@ def judge(detector: Detector, seen: Sequence[Seen]) -> list[Judged]:
     """Score captures, all at once; those without flows are left out."""
     matrices = [matrix(one.table, detector.card.feature_names) for one in seen]
     bounds = np.cumsum([len(features) for features in matrices])[:-1]
-    features = np.concatenate(matrices)
-    parts = (np.split(flows, bounds) for flows in (detector.fired(detector.score(features)), detector.far(features)))
+    answers = detector.answers(np.concatenate(matrices))
+    parts = (np.split(flows, bounds) for flows in (detector.fired(answers.scores), answers.far))
     names = detector.card.tag_names
     return [_judged(one.capture, names, *said) for one, *said in zip(seen, *parts, strict=True) if len(said[0])]
 
