@@ -125,7 +125,8 @@ class Adapter:
         more: Targets that the table cannot say, from Records; they go before the table's.
         gives: The targets of `more`.
         keep: False for rows that are no flow records (other events of the same file); they count as not_a_flow.
-        nominal_columns: The columns of files that have no header; empty when there is always one.
+        without_header: The columns of files that have no header, one tuple for each way of writing them.
+        foreign: Source columns that another tool's file has instead; with one of them a header is not of this kind.
     """
 
     name: str
@@ -136,11 +137,13 @@ class Adapter:
     more: Callable[[Records], Numbers] = no_more
     gives: tuple[str, ...] = ()
     keep: Callable[[Mapping[str, pa.Array]], npt.NDArray[np.bool_]] = every_row
-    nominal_columns: tuple[str, ...] = field(default=(), repr=False)
+    without_header: tuple[tuple[str, ...], ...] = field(default=(), repr=False)
+    foreign: tuple[str, ...] = ()
 
     def fits(self, header: frozenset[str]) -> bool:
         """Return whether a file with these columns is of this kind."""
-        return all(any(name in header for name in names) for names in self.needs)
+        needed = all(any(name in header for name in names) for names in self.needs)
+        return needed and header.isdisjoint(self.foreign)
 
     def sources(self, header: frozenset[str]) -> list[str]:
         """Return the source columns to read of a file with this header, in no particular order."""
@@ -164,6 +167,10 @@ class Adapter:
         for given in self.given:
             names |= dict.fromkeys((*given.columns, *given.minus), given.target)
         return names
+
+    def known_columns(self) -> tuple[str, ...]:
+        """Return every source column that the adapter knows, those that it only asks for among them."""
+        return tuple(dict.fromkeys([*self.named(), *(name for names in self.needs for name in names)]))
 
     def targets(self, header: frozenset[str]) -> set[str]:
         """Return the targets that a file with this header can give."""

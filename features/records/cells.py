@@ -104,6 +104,8 @@ def protocols(column: pa.Array) -> Cells:
 
 def _protocol(text: str) -> float:
     name = text.lower()
+    if name.startswith("0x"):
+        return _hexadecimal(name)
     if any(letter.isalpha() for letter in name):
         return float(PROTOCOLS.get(name, OTHER_PROTOCOL))
     number = float(name)

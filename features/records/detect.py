@@ -1,8 +1,6 @@
 """Which tool wrote a record file: told by its content, never by its name."""
 
 import csv
-import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,26 +9,30 @@ import pyarrow.parquet as pq
 from features.captures.formats import MAGICS as CAPTURE_MAGICS
 from features.captures.formats import PCAPNG_MAGIC
 from features.errors import RecordError
-from features.records.adapter import ADDRESSES, TEXTS, TIMES, Adapter
+from features.records.adapter import Adapter
 from features.records.byte_stream import read_sample
 from features.records.cells import addresses
 from features.records.exports.datagrams import carries_exports, exported_names
 from features.records.exports.reading import EXPORT_COLUMNS
 from features.records.json_array import complete_objects
-from features.records.layout import EXPORT, JSON_ARRAY, JSON_LINES, PARQUET, SEPARATED, Layout
+from features.records.json_layout import json_layout
+from features.records.layout import EXPORT, JSON_ARRAY, PARQUET, SEPARATED, Layout
 from features.records.mapping import read_mapping
 from features.records.settings import DEFAULTS, RecordSettings
 from features.records.sources.exports import EXPORTS
 from features.records.sources.known import ADAPTERS
+from features.records.spelling import told_by
 
-DELIMITERS = ("\t", ",", ";", "|", " ")
+DELIMITERS = ("\t", ",", ";", "|", "^", " ")
 BOM = "\ufeff"
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 NFCAPD_MAGICS = (b"\x0c\xa5", b"\xa5\x0c")
-LISTINGS = ("Date first seen", "Date flow start")
-JSON_TEXTS = (*ADDRESSES, *TEXTS, *TIMES, "protocol", "")
-VOLUMES = ("packets", "bytes")
-"""Ends of targets that a JSON column must be seen to have before the file is taken to give them."""
+LISTINGS = {
+    "Date first seen": ("A listing of nfdump for people", "nfdump's CSV", "nfdump -r FILE -q -o csv"),
+    "Date flow start": ("A listing of nfdump for people", "nfdump's CSV", "nfdump -r FILE -q -o csv"),
+    "StartTime": ("A listing of ra for people", "cells with commas between them", "ra -u -c , -r FILE"),
+}
+"""How the first line of tables made of blanks begins, and what to ask the tool for instead."""
 
 
 def detect(path: Path, settings: RecordSettings = DEFAULTS) -> Layout:
@@ -63,8 +65,10 @@ def layout_of(path: Path, adapters: tuple[Adapter, ...], delimiters: tuple[str, 
         found = _zeek(path, lines, adapters)
     elif first.lstrip().startswith(("{", "[")):
         in_lines = first.lstrip().startswith("{") and first.strip() != "{"
-        found = _json(
-            lines if in_lines else complete_objects(text)[0], adapters, JSON_LINES if in_lines else JSON_ARRAY
+        found = (
+            json_layout(path, lines, adapters)
+            if in_lines
+            else json_layout(path, complete_objects(text)[0], adapters, JSON_ARRAY)
         )
     else:
         found = _with_header(lines, adapters, delimiters) or _without_header(lines, adapters, delimiters)
@@ -74,10 +78,9 @@ def layout_of(path: Path, adapters: tuple[Adapter, ...], delimiters: tuple[str, 
 
 
 def _unknown(path: Path, first: str, adapters: tuple[Adapter, ...]) -> RecordError:
-    if first.startswith(LISTINGS):
-        return RecordError(
-            "A listing of nfdump for people", str(path), "nfdump's CSV", first[:80], "nfdump -r FILE -q -o csv"
-        )
+    listing = next((told for begin, told in LISTINGS.items() if first.lstrip().startswith(begin)), None)
+    if listing:
+        return RecordError(listing[0], str(path), listing[1], first.strip()[:80], listing[2])
     known = ", ".join(adapter.name for adapter in adapters)
     return RecordError(
         "No flow records of a known kind",
@@ -129,10 +132,10 @@ def _parquet(path: Path, adapters: tuple[Adapter, ...]) -> Layout:
         names = tuple(pq.ParquetFile(path).schema_arrow.names)
     except (pa.ArrowInvalid, OSError) as error:
         raise RecordError("The Parquet file cannot be read", str(path), "an undamaged file", str(error)) from error
-    adapter = next((adapter for adapter in adapters if adapter.fits(frozenset(names))), None)
-    if adapter is None:
+    told = told_by(names, adapters)
+    if told is None:
         raise _unknown(path, ", ".join(names), adapters)
-    return Layout(adapter, PARQUET, names)
+    return Layout(told[0], PARQUET, told[1], own_names=dict(zip(told[1], names, strict=True)))
 
 
 def _separator(path: Path, line: str) -> str:
@@ -177,52 +180,16 @@ def _zeek(path: Path, lines: list[str], adapters: tuple[Adapter, ...]) -> Layout
     return Layout(adapter, SEPARATED, columns, separator, False, len(header), True, nulls)
 
 
-def _json(lines: list[str], adapters: tuple[Adapter, ...], form: str) -> Layout | None:
-    """Look at the objects of the sample: their keys tell the adapter, their values the type of each column."""
-    kinds: dict[str, pa.DataType] = {}
-    for record in _objects(lines):
-        for name, value in _flat(record):
-            if value is not None and name not in kinds:
-                kinds[name] = pa.string() if isinstance(value, str) else pa.float64()
-    adapter = next((adapter for adapter in adapters if adapter.fits(frozenset(kinds))), None)
-    if adapter is None:
-        return None
-    types = {}
-    for name, target in adapter.named().items():
-        if name in kinds:
-            types[name] = kinds[name]
-        elif not target.endswith(VOLUMES):
-            types[name] = pa.string() if target in JSON_TEXTS else pa.float64()
-    return Layout(adapter, form, tuple(types), nulls=("", *adapter.nulls), types=types)
-
-
-def _objects(lines: list[str]) -> Iterator[dict[str, object]]:
-    for line in lines:
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue
-        if isinstance(record, dict):
-            yield record
-
-
-def _flat(record: dict[str, object]) -> Iterator[tuple[str, object]]:
-    for key, value in record.items():
-        if isinstance(value, dict):
-            yield from ((f"{key}|{inner}", nested) for inner, nested in value.items())
-        else:
-            yield key, value
-
-
 def _with_header(lines: list[str], adapters: tuple[Adapter, ...], delimiters: tuple[str, ...]) -> Layout | None:
     skip = next((number for number, line in enumerate(lines, 1) if line.strip()), 0)
     if not skip:
         return None
     for delimiter in delimiters:
         columns = _distinct(_cells(lines[skip - 1], delimiter))
-        for adapter in adapters:
-            if adapter.fits(frozenset(columns)):
-                return Layout(adapter, SEPARATED, columns, delimiter, skip=skip, nulls=("", *adapter.nulls))
+        if told := told_by(columns, adapters):
+            adapter, names = told
+            own = dict(zip(names, columns, strict=True))
+            return Layout(adapter, SEPARATED, names, delimiter, skip=skip, nulls=("", *adapter.nulls), own_names=own)
     return None
 
 
@@ -240,13 +207,18 @@ def _without_header(lines: list[str], adapters: tuple[Adapter, ...], delimiters:
     for delimiter in delimiters:
         rows = [_cells(line, delimiter) for line in lines[:20]]
         for adapter in adapters:
-            columns = adapter.nominal_columns
-            source = next((given.columns[0] for given in adapter.given if given.target == "src_ip"), "")
-            if not columns or any(len(row) != len(columns) for row in rows[:1]):
-                continue
-            if source not in columns:  # a mapping file's: the number of columns is all that can be told
-                return Layout(adapter, SEPARATED, columns, delimiter, nulls=("", *adapter.nulls))
-            found = [row[columns.index(source)] for row in rows if len(row) == len(columns)]
-            if not addresses(pa.array(found)).bad.all():
-                return Layout(adapter, SEPARATED, columns, delimiter, nulls=("", *adapter.nulls))
+            for columns in adapter.without_header:
+                if _belongs(rows, columns, adapter):
+                    return Layout(adapter, SEPARATED, columns, delimiter, nulls=("", *adapter.nulls))
     return None
+
+
+def _belongs(rows: list[list[str]], columns: tuple[str, ...], adapter: Adapter) -> bool:
+    """Tell whether rows have as many cells as there are columns, some of them an address where it should be."""
+    if any(len(row) != len(columns) for row in rows[:1]):
+        return False
+    source = next((given.columns[0] for given in adapter.given if given.target == "src_ip"), "")
+    if source not in columns:  # a mapping file's: the number of columns is all that can be told
+        return True
+    found = [row[columns.index(source)] for row in rows if len(row) == len(columns)]
+    return not addresses(pa.array(found)).bad.all()

@@ -34,7 +34,7 @@ def read_json_lines(path: Path, block: Block, layout: Layout, rejects: Rejects) 
     rejects.saw(table.num_rows)
     columns = {}
     for name in layout.adapter.sources(layout.header):
-        column = _nested(table, name.split("|"))
+        column = _nested(table, layout.own_name(name).split("|"))
         columns[name] = _without_nulls(column, layout.nulls) if pa.types.is_string(column.type) else column
     find = partial(_of_numbers, block if numbers is None else numbers)
     return Batch(columns, find)
@@ -57,9 +57,14 @@ def _parsed(text: bytes, layout: Layout) -> pa.Table:
         pa.BufferReader(text),
         pa.json.ReadOptions(use_threads=False, block_size=min(len(text) + 1, 2**31 - 1)),
         pa.json.ParseOptions(
-            explicit_schema=json_schema(layout.types), newlines_in_values=False, unexpected_field_behavior="ignore"
+            explicit_schema=json_schema(_types(layout)), newlines_in_values=False, unexpected_field_behavior="ignore"
         ),
     )
+
+
+def _types(layout: Layout) -> dict[str, pa.DataType]:
+    """Return the type of each key of the file."""
+    return {layout.own_name(name): kind for name, kind in layout.types.items()}
 
 
 def json_schema(types: Mapping[str, pa.DataType]) -> pa.Schema:
@@ -101,7 +106,7 @@ def _is_good(line: bytes, layout: Layout) -> bool:
         record = json.loads(line, object_pairs_hook=_named_once)
     except ValueError:
         return False
-    return isinstance(record, dict) and all(_has_type(record, name, kind) for name, kind in layout.types.items())
+    return isinstance(record, dict) and all(_has_type(record, name, kind) for name, kind in _types(layout).items())
 
 
 def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:

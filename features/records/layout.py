@@ -16,13 +16,14 @@ class Layout:
     Attributes:
         adapter: The kind of its records.
         form: SEPARATED, JSON_LINES, JSON_ARRAY (also objects over many lines), PARQUET or EXPORT.
-        columns: Names of its columns, in order; for JSON those of the adapter, nested ones joined with dots.
+        columns: Names of its columns as the adapter spells them, in order; for JSON those of the adapter.
         delimiter: What separates cells.
         quoted: Whether cells may stand in double quotes.
         skip: Lines before the first record.
         comments: Whether lines that begin with # are no records.
         nulls: Texts that stand for no value.
         types: For JSON, the type of each column to read.
+        own_names: Columns that the file spells in another way; keys of nested JSON are joined with |.
     """
 
     adapter: Adapter
@@ -34,11 +35,16 @@ class Layout:
     comments: bool = False
     nulls: tuple[str, ...] = ("",)
     types: dict[str, pa.DataType] = field(default_factory=dict)
+    own_names: dict[str, str] = field(default_factory=dict)
 
     @property
     def header(self) -> frozenset[str]:
         """The columns as a set."""
         return frozenset(self.columns)
+
+    def own_name(self, column: str) -> str:
+        """Return how the file itself spells a column."""
+        return self.own_names.get(column, column)
 
     def targets(self) -> set[str]:
         """Return the targets that the file can give."""

@@ -61,13 +61,14 @@ def read_mapping(path: Path) -> Mapped:
     _check_keys(content, KEYS, str(path))
     given = tuple(_given(str(target), entry, f"{path}, {target}") for target, entry in content["columns"].items())
     kept = _kept(content.get("keep", {}), str(path))
+    header = _names(content.get("header", []))
     adapter = Adapter(
         name=str(content.get("name", path.stem)),
         needs=(*(entry.columns for entry in given), *((name,) for name in kept)),
         given=given,
         raw=tuple(kept),
         keep=partial(_says_so, kept),
-        nominal_columns=_names(content.get("header", [])),
+        without_header=(header,) if header else (),
         nulls=tuple(str(text) for text in content.get("nulls", ("-", "NaN", "nan", "null"))),
     )
     return Mapped(adapter, str(content.get("delimiter", "")))

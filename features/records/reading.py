@@ -1,6 +1,6 @@
 """Rows of record files in batches of Arrow columns, whatever the file's form; broken lines are counted, not fatal."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,6 +21,8 @@ from features.records.layout import EXPORT, JSON_ARRAY, PARQUET, SEPARATED, Layo
 from features.records.rejects import Rejects
 
 PARQUET_ROWS = 65_536
+LABEL = "source_label"
+REPLACED = "\ufffd"
 
 
 def read_batches(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch]:
@@ -40,26 +42,31 @@ def read_batches(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch
     else:
         read = partial(read_json_lines, path, layout=layout, rejects=rejects)
     blocks = object_blocks(path) if layout.form == JSON_ARRAY else line_blocks(path, layout.skip)
-    yield from (batch for block in blocks if (batch := read(_utf8(block, rejects))) is not None)
+    for block in blocks:
+        text = _readable(block)
+        batch = read(text)
+        if batch is not None and text is not block:
+            batch = _without_replaced(batch, layout, rejects)
+        if batch is not None:
+            yield batch
 
 
 def _parquet(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch]:
     first = 1
     with pq.ParquetFile(path) as file:
-        for rows in file.iter_batches(PARQUET_ROWS, columns=layout.adapter.sources(layout.header)):
+        names = layout.adapter.sources(layout.header)
+        for rows in file.iter_batches(PARQUET_ROWS, columns=[layout.own_name(name) for name in names]):
             rejects.saw(rows.num_rows)
             if rows.num_rows:
-                yield Batch(_plain(rows), partial(_offset, first))
+                columns = {name: _plain(rows.column(layout.own_name(name))) for name in names}
+                yield Batch(columns, partial(_offset, first))
             first += rows.num_rows
 
 
-def _plain(rows: pa.RecordBatch) -> dict[str, pa.Array]:
-    """Return columns as text or doubles: dictionaries, dates and decimals become text."""
-    columns = {}
-    for name, column in zip(rows.schema.names, rows.columns, strict=True):
-        number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-        columns[name] = column.cast(pa.float64(), safe=False) if number else column.cast(pa.string())
-    return columns
+def _plain(column: pa.Array) -> pa.Array:
+    """Return a column as text or doubles: dictionaries, dates and decimals become text."""
+    number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
+    return column.cast(pa.float64(), safe=False) if number else column.cast(pa.string())
 
 
 def _offset(first: int, mask: Mask) -> list[int]:
@@ -87,7 +94,7 @@ class _Separated:
         lines = _LinesOf(block, [number for number, _ in broken])
         _account(self._path, broken, self._layout, self._rejects, lines)
         self._rejects.saw(table.num_rows)
-        return _without_headers(table, lines, self._rejects) if table.num_rows else None
+        return _without_headers(table, lines, self._layout, self._rejects) if table.num_rows else None
 
     def _parsed(self, block: Block) -> tuple[pa.Table, list[tuple[int, str]]]:
         try:
@@ -161,19 +168,27 @@ def _account(path: Path, broken: list[tuple[int, str]], layout: Layout, rejects:
         rejects.add("number_of_cells", lines.of_numbers(wrong))
 
 
-def _without_headers(table: pa.Table, lines: _LinesOf, rejects: Rejects) -> Batch | None:
+def _without_headers(table: pa.Table, lines: _LinesOf, layout: Layout, rejects: Rejects) -> Batch | None:
     """Return the cells without rows that repeat the header."""
     columns = {name: table.column(name).combine_chunks() for name in table.column_names}
     name = next((name for name in columns if pa.types.is_string(columns[name].type)), "")
     if not name:  # a header is no number
         return Batch(columns, lines.of_rows)
-    repeated = pc.fill_null(pc.equal(columns[name], name), False).to_numpy(zero_copy_only=False)
+    header = pc.equal(pc.utf8_trim_whitespace(columns[name]), layout.own_name(name))
+    repeated = pc.fill_null(header, False).to_numpy(zero_copy_only=False)
     if not repeated.any():
         return Batch(columns, lines.of_rows)
     rejects.add("header_again", lines.of_rows(repeated))
-    rows = np.flatnonzero(~repeated)
-    columns = {name: column.take(pa.array(rows)) for name, column in columns.items()}
-    return Batch(columns, partial(_of_kept, lines.of_rows, rows, len(repeated))) if len(rows) else None
+    return _chosen(Batch(columns, lines.of_rows), ~repeated)
+
+
+def _chosen(batch: Batch, kept: Mask) -> Batch | None:
+    """Return some rows of a batch, None where they are none."""
+    if kept.all():
+        return batch
+    rows = np.flatnonzero(kept)
+    columns = {name: column.take(pa.array(rows)) for name, column in batch.columns.items()}
+    return Batch(columns, partial(_of_kept, batch.lines, rows, len(kept))) if len(rows) else None
 
 
 def _of_kept(find: Lines, rows: np.ndarray, total: int, mask: Mask) -> list[int]:
@@ -182,34 +197,37 @@ def _of_kept(find: Lines, rows: np.ndarray, total: int, mask: Mask) -> list[int]
     return find(before)
 
 
-def _utf8(block: Block, rejects: Rejects) -> Block:
-    """Return a block without lines that are no UTF-8."""
-    if _is_utf8(block.text):
-        return block
-    return _without_lines(block, "not_utf8", lambda line: not _is_utf8(line), rejects)
+def _readable(block: Block) -> Block:
+    """Return a block as UTF-8, REPLACED for what is none: dashes of labels are often Windows-1252."""
+    try:
+        block.text.decode()
+    except UnicodeDecodeError:
+        return Block(block.text.decode(errors="replace").encode(), block.first_line)
+    return block
+
+
+def _without_replaced(batch: Batch, layout: Layout, rejects: Rejects) -> Batch | None:
+    """Return a batch without rows whose cells were no UTF-8, labels aside: their words are told without it."""
+    labels = [given.columns for given in layout.adapter.given if given.target == LABEL]
+    spoiled = np.zeros(len(next(iter(batch.columns.values()))), bool)
+    for name, column in batch.columns.items():
+        if pa.types.is_string(column.type) and not any(name in names for names in labels):
+            spoiled |= pc.fill_null(pc.match_substring(column, REPLACED), False).to_numpy(zero_copy_only=False)
+    rejects.add("not_utf8", batch.lines(spoiled))
+    return _chosen(batch, ~spoiled)
 
 
 def _closed_quotes(block: Block, layout: Layout, rejects: Rejects) -> Block:
-    """Return a block without lines that open a quote and do not close it: it would take in the lines behind it."""
+    """Return a block without lines that open a quote and do not close it: it would take in the lines behind it.
+
+    They become blank, so that the others keep their numbers.
+    """
     if not layout.quoted or b'"' not in block.text:
         return block
-    return _without_lines(block, "open_quote", lambda line: line.count(b'"') % 2 == 1, rejects)
-
-
-def _without_lines(block: Block, reason: str, is_bad: Callable[[bytes], bool], rejects: Rejects) -> Block:
-    """Return a block whose bad lines are blank, so that the others keep their numbers."""
     lines = block.text.split(b"\n")
-    bad = [at for at, line in enumerate(lines) if is_bad(line)]
+    bad = [at for at, line in enumerate(lines) if line.count(b'"') % 2 == 1]
     for at in bad:
         lines[at] = b""
     rejects.saw(len(bad))
-    rejects.add(reason, [block.first_line + at for at in bad])
+    rejects.add("open_quote", [block.first_line + at for at in bad])
     return Block(b"\n".join(lines), block.first_line) if bad else block
-
-
-def _is_utf8(text: bytes) -> bool:
-    try:
-        text.decode()
-    except UnicodeDecodeError:
-        return False
-    return True

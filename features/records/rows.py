@@ -4,13 +4,14 @@ A row of targets has `start` and `end` (int64 nanoseconds), `src` and `dst` (16 
 number as float64 with NaN for null; each only if the file gives it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.columns import has_ports
 from features.records.adapter import ADDRESSES, PORTS, TEXTS, TIMES, Floats, Given, Numbers, Records
 from features.records.batch import Batch
 from features.records.cells import Cells, Mask, addresses, is_not_ip, numbers, ports, protocols
@@ -98,12 +99,13 @@ class _Rows:
 
     def _leave_out_other_kinds(self) -> None:
         """Take out rows that are no flow records, before their cells are parsed."""
-        flows = self._layout.adapter.keep(self._raw)
+        empty = _empty(self._raw, self._total)
+        flows = ~empty & self._layout.adapter.keep(self._raw)
         ip = np.ones(self._total, bool)
         for given in self._layout.adapter.given:
             if given.target == "protocol" and given.sources(self._layout.header):
                 ip = ~is_not_ip(self._column(given))
-        for reason, mask in (("not_a_flow", ~flows), ("not_ip", flows & ~ip)):
+        for reason, mask in (("empty", empty), ("not_a_flow", ~empty & ~flows), ("not_ip", flows & ~ip)):
             if mask.any():
                 self._rejects.add(reason, self._lines(mask))
         if not (flows & ip).all():
@@ -128,6 +130,7 @@ class _Rows:
         for given in self._layout.adapter.given:
             if given.sources(self._layout.header):
                 self._parse_one(given)
+        self._forgive_ports()
         self._add_more()
         self._finish_numbers()
         if has_times(self._targets):
@@ -166,6 +169,12 @@ class _Rows:
             self._refuse("bad_number", less.bad)
             values = values - less.values * given.minus_factor
         self._numbers[given.target] = values if given.factor == 1 else values * given.factor
+
+    def _forgive_ports(self) -> None:
+        """Take port cells for what they please where the protocol has none: ICMP's hold type and code in many ways."""
+        if "bad_port" in self._reasons and "protocol" in self._numbers:
+            protocol = self._numbers["protocol"]
+            self._reasons["bad_port"] &= np.isnan(protocol) | has_ports({"protocol": protocol})
 
     def _add_more(self) -> None:
         adapter = self._layout.adapter
@@ -236,6 +245,16 @@ class _Rows:
         return pa.RecordBatch.from_arrays(
             [pa.array(columns.get(name, nothing)) for name in schema.names], schema=schema
         )
+
+
+def _empty(columns: Mapping[str, pa.Array], rows: int) -> Mask:
+    """Return True for rows without any value: sheets end with lines of nothing but separators."""
+    empty = np.ones(rows, bool)
+    for column in columns.values():
+        if not column.null_count:
+            return np.zeros(rows, bool)
+        empty &= column.is_null().to_numpy(zero_copy_only=False)
+    return empty
 
 
 def _encoded(column: pa.Array) -> pa.Array:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from features.records.adapter import Floats
 from features.records.cells import Mask
 
 UNSET = np.int64(-(2**63))
@@ -16,6 +17,8 @@ SLASHED = (
     r"^\s*(?P<first>\d{1,2})/(?P<second>\d{1,2})/(?P<year>\d{4})[ T]+(?P<hour>\d{1,2}):(?P<minute>\d{2})"
     r"(?::(?P<s>\d{2})(?P<fraction>\.\d{1,9})?)?\s*(?P<half>[AaPp][Mm])?\s*$"
 )
+FINER = (1e11, 1e14, 1e17)
+"""An epoch number below the first is of seconds, below the others of milli- and microseconds."""
 Nanoseconds = npt.NDArray[np.int64]
 
 
@@ -70,9 +73,18 @@ def _checked(values: Nanoseconds, column: pa.Array) -> Times:
 def _of_floats(column: pa.Array, unit_s: float) -> Nanoseconds:
     """Return times of floats, to the microsecond, which is what a double of our days still holds."""
     seconds = column.to_numpy(zero_copy_only=False) * unit_s
+    if unit_s == 1:
+        seconds = _finer(seconds)
     with np.errstate(invalid="ignore"):
         inside = (seconds >= 0) & (seconds < 2**63 / 1e9)
     return np.where(inside, np.rint(np.where(inside, seconds, 0) * 1e6).astype(np.int64) * 1000, UNSET)
+
+
+def _finer(seconds: Floats) -> Floats:
+    """Return seconds of what was counted in milli-, micro- or nanoseconds: as seconds it would be of the year 5138."""
+    with np.errstate(invalid="ignore"):
+        steps = np.select([seconds < limit for limit in FINER], [1.0, 1e3, 1e6], 1e9)
+    return seconds / steps
 
 
 def _decimal(column: pa.Array, writing: Writing) -> Nanoseconds:
@@ -90,7 +102,7 @@ def _decimal(column: pa.Array, writing: Writing) -> Nanoseconds:
 
 def _longer_decimal(column: pa.Array, writing: Writing) -> Nanoseconds:
     """Read numbers with blanks around them or more decimal places than nanoseconds have."""
-    digits = pc.match_substring_regex(column, r"^\s*\d{1,18}(\.\d*)?\s*$")
+    digits = pc.match_substring_regex(column, r"^\s*\d{1,19}(\.\d*)?\s*$")
     readable = pc.utf8_trim_whitespace(pc.if_else(digits, column, None))
     return _of_floats(readable.cast(pa.float64()), writing.unit_s)
 

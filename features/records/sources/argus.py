@@ -1,4 +1,4 @@
-"""Argus as `ra` prints it, and the CTU sets' .binetflow: comma or tab separated.
+"""Argus as `ra` prints it, the CTU sets' .binetflow, and ra's field names in small letters, as Bot-IoT has them.
 
 Source: ra(1) and the CTU-13 description. Byte counts are of frames: 14 bytes of Ethernet a packet are taken off, and
 without the packets of a side (SrcPkts) its bytes are no value. TCP states such as S_RA are the flags of either side.
@@ -46,21 +46,21 @@ def _more(records: Records) -> Numbers:
 
 ARGUS = Adapter(
     name="argus",
-    needs=(("StartTime",), ("Dur",), ("SrcAddr",), ("DstAddr",), ("TotPkts",)),
+    needs=(("StartTime", "stime"), ("Dur",), ("SrcAddr", "saddr"), ("DstAddr", "daddr"), ("TotPkts", "pkts")),
     given=(
-        Given("source_label", ("Label",)),
-        Given("start", ("StartTime",)),
+        Given("source_label", ("Label", "category", "attack")),
+        Given("start", ("StartTime", "stime")),
         Given("duration_s", ("Dur",)),
-        Given("src_ip", ("SrcAddr",)),
+        Given("src_ip", ("SrcAddr", "saddr")),
         Given("src_port", ("Sport",)),
-        Given("dst_ip", ("DstAddr",)),
+        Given("dst_ip", ("DstAddr", "daddr")),
         Given("dst_port", ("Dport",)),
         Given("protocol", ("Proto",)),
-        Given("packets", ("TotPkts",)),
-        Given("fwd_packets", ("SrcPkts",)),
-        Given("bwd_packets", ("DstPkts",)),
-        Given("bytes", ("TotBytes",), 1, ("TotPkts",), ETHERNET),
-        Given("fwd_bytes", ("SrcBytes",), 1, ("SrcPkts",), ETHERNET),
+        Given("packets", ("TotPkts", "pkts")),
+        Given("fwd_packets", ("SrcPkts", "spkts")),
+        Given("bwd_packets", ("DstPkts", "dpkts")),
+        Given("bytes", ("TotBytes", "bytes"), 1, ("TotPkts", "pkts"), ETHERNET),
+        Given("fwd_bytes", ("SrcBytes", "sbytes"), 1, ("SrcPkts", "spkts"), ETHERNET),
         Given("fwd_payload_bytes", ("SAppBytes",)),
         Given("bwd_payload_bytes", ("DAppBytes",)),
     ),

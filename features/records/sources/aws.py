@@ -1,5 +1,7 @@
 """AWS VPC flow logs: space separated, with a header in any order, or in the default format of version 2 without one.
 
+Parquet writes names with underscores (log_status); CloudWatch's export to S3 puts the time of ingestion before a line.
+
 Source: AWS's documentation "Flow log records, available fields" (versions 2 to 5). One direction a record; start and
 end are those of the aggregation window, bytes are IP bytes. Rows of NODATA and SKIPDATA hold no flow. Ends are those of
 the interface (srcaddr), not those behind a gateway (pkt-srcaddr). Of `tcp-flags`, FIN, SYN, RST and SYN-ACK seen
@@ -57,5 +59,5 @@ AWS_VPC = Adapter(
     keep=_has_data,
     more=_resets,
     gives=("fwd_reset_seen",),
-    nominal_columns=tuple(VERSION_2.split()),
+    without_header=(tuple(VERSION_2.split()), ("ingested", *VERSION_2.split())),
 )

@@ -3,7 +3,8 @@
 Source: the tool's code (BasicFlow.java, FlowFeature.java). Its packet lengths are payload lengths; its header length is
 the transport header's for TCP and not to be relied on for UDP; deviations are of the sample and become ours of the
 population. Its flag counts are of both directions but for PSH, URG and, in some versions, RST and FIN. Times are
-microseconds. Activity and idleness have another limit (5 s) than ours and are left out.
+microseconds. Activity and idleness have another limit (5 s) than ours and are left out. The Python tool of the same
+name writes flow_byts_s and its like in units that changed between versions: not taken.
 """
 
 import numpy as np
@@ -101,16 +102,36 @@ CICFLOWMETER = Adapter(
         Given("icmp_code", ("ICMP Code",), unset=(-1.0,)),
         Given("fwd_packets", ("Total Fwd Packets", "Tot Fwd Pkts", "Total Fwd Packet")),
         Given("bwd_packets", ("Total Backward Packets", "Tot Bwd Pkts", "Total Bwd packets")),
-        Given("fwd_payload_bytes", ("Total Length of Fwd Packets", "TotLen Fwd Pkts", "Total Length of Fwd Packet")),
-        Given("bwd_payload_bytes", ("Total Length of Bwd Packets", "TotLen Bwd Pkts", "Total Length of Bwd Packet")),
-        Given("fwd_header_bytes", ("Fwd Header Length", "Fwd Header Len")),
-        Given("bwd_header_bytes", ("Bwd Header Length", "Bwd Header Len")),
-        Given("fwd_data_packets", ("Fwd Act Data Pkts", "act_data_pkt_fwd")),
         Given(
-            "fwd_window_first", ("FWD Init Win Bytes", "Init Fwd Win Byts", "Init_Win_bytes_forward"), unset=NO_WINDOW
+            "fwd_payload_bytes",
+            (
+                "Total Length of Fwd Packets",
+                "TotLen Fwd Pkts",
+                "Total Length of Fwd Packet",
+                "Fwd Packets Length Total",
+            ),
         ),
         Given(
-            "bwd_window_first", ("Bwd Init Win Bytes", "Init Bwd Win Byts", "Init_Win_bytes_backward"), unset=NO_WINDOW
+            "bwd_payload_bytes",
+            (
+                "Total Length of Bwd Packets",
+                "TotLen Bwd Pkts",
+                "Total Length of Bwd Packet",
+                "Bwd Packets Length Total",
+            ),
+        ),
+        Given("fwd_header_bytes", ("Fwd Header Length", "Fwd Header Len")),
+        Given("bwd_header_bytes", ("Bwd Header Length", "Bwd Header Len")),
+        Given("fwd_data_packets", ("Fwd Act Data Pkts", "act_data_pkt_fwd", "Fwd Act Data Packets")),
+        Given(
+            "fwd_window_first",
+            ("FWD Init Win Bytes", "Init Fwd Win Byts", "Init_Win_bytes_forward", "Init Fwd Win Bytes"),
+            unset=NO_WINDOW,
+        ),
+        Given(
+            "bwd_window_first",
+            ("Bwd Init Win Bytes", "Init Bwd Win Byts", "Init_Win_bytes_backward", "Init Bwd Win Bytes"),
+            unset=NO_WINDOW,
         ),
         Given("syn_packets", ("SYN Flag Count", "SYN Flag Cnt")),
         Given("fwd_rst_packets", ("Fwd RST Flags",)),
@@ -119,4 +140,5 @@ CICFLOWMETER = Adapter(
     ),
     more=_more,
     gives=("fwd_bytes", "bwd_bytes", "syn_seen", "syn_ack_seen", "handshake_seen"),
+    foreign=("flow_byts_s",),
 )

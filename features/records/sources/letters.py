@@ -11,9 +11,21 @@ from features.records.adapter import Floats
 
 def has(column: pa.Array, test: Callable[[str], bool]) -> Floats:
     """Return 1 where a text passes a test, 0 where it does not, NaN where there is none."""
+    return read(column, lambda text: float(test(text)))
+
+
+def read(column: pa.Array, number: Callable[[str], float]) -> Floats:
+    """Return the number that each text stands for, NaN where it is none (a ValueError) or there is no text."""
     encoded = column if pa.types.is_dictionary(column.type) else column.dictionary_encode()
-    table = np.array([*(float(test(text)) for text in encoded.dictionary.to_pylist()), np.nan])
+    table = np.array([*(_or_nan(text, number) for text in encoded.dictionary.to_pylist()), np.nan])
     return table[pc.fill_null(encoded.indices, len(table) - 1).to_numpy(zero_copy_only=False)]
+
+
+def _or_nan(text: str, number: Callable[[str], float]) -> float:
+    try:
+        return number(text)
+    except ValueError:
+        return np.nan
 
 
 def only_tcp(values: Floats, protocol: Floats) -> Floats:

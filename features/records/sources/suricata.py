@@ -42,7 +42,7 @@ def _more(records: Records) -> Numbers:
 
 SURICATA_EVE = Adapter(
     name="suricata_eve",
-    needs=(("event_type",), ("src_ip",), ("dest_ip",)),
+    needs=(("event_type",), ("src_ip", "stats|uptime"), ("dest_ip", "timestamp")),
     given=(
         Given("start", ("flow|start", "netflow|start")),
         Given("end", ("flow|end", "netflow|end")),

@@ -62,5 +62,5 @@ UNSW_NB15 = Adapter(
     raw=("state",),
     more=_more,
     gives=("syn_seen", "syn_ack_seen", "handshake_seen"),
-    nominal_columns=tuple(RAW_COLUMNS.split()),
+    without_header=(tuple(RAW_COLUMNS.split()),),
 )

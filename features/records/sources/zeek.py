@@ -1,16 +1,22 @@
-"""Zeek's conn.log, as TSV, JSON lines or CSV made from it.
+"""Zeek's conn.log, as TSV, JSON lines (with other logs among them where `_path` tells which) or CSV made from it.
+
+The network sets of TON_IoT and UWF-ZeekData are such CSV with columns of other names.
 
 Source: Zeek's documentation of base/protocols/conn/main.zeek. Zeek leaves duration and bytes unset when a connection
 lasted no time at all, which is what one packet does; its IP bytes are IP bytes as ours are. Its payload comes from
 sequence numbers: where it is more than the IP bytes, they jumped, and there is no value.
 """
 
+from collections.abc import Mapping
+
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from features.columns import ICMP, ICMPV6, UDP
 from features.community_id import COUNTERPARTS
-from features.records.adapter import Adapter, Floats, Given, Numbers, Records
+from features.records.adapter import Adapter, Floats, Given, Numbers, Records, every_row
+from features.records.cells import Mask
 from features.records.sources.letters import has, only_tcp
 
 SYN_STATES = ("S0", "S1", "SF", "REJ", "S2", "S3", "RSTO", "RSTR", "RSTOS0", "SH")
@@ -18,9 +24,18 @@ SYN_ACK_STATES = ("S1", "SF", "S2", "S3", "RSTO", "RSTR", "RSTRH", "SHR")
 HANDSHAKE_STATES = ("S1", "SF", "S2", "S3", "RSTO", "RSTR")
 FWD_RESET_STATES = ("RSTO", "RSTOS0")
 BWD_RESET_STATES = ("REJ", "RSTR", "RSTRH")
+ORIGIN, RESPONDER = ("id.orig_h", "src_ip", "src_ip_zeek"), ("id.resp_h", "dst_ip", "dest_ip_zeek")
+LABELS = ("detailed-label", "type", "label_tactic", "label", "tunnel_parents   label   detailed-label")
 IP_HEADER = {4: 20, 6: 40}
 LONGEST_TCP_HEADER = 60
 UDP_HEADER = 8
+
+
+def _is_connection(raw: Mapping[str, pa.Array]) -> Mask:
+    """Return True for rows of conn.log where a stream of all logs says of which each is."""
+    if "_path" not in raw:
+        return every_row(raw)
+    return pc.fill_null(pc.equal(raw["_path"].cast(pa.string()), "conn"), True).to_numpy(zero_copy_only=False)
 
 
 def _more(records: Records) -> Numbers:
@@ -94,30 +109,31 @@ def _payload(records: Records, numbers: Numbers) -> Numbers:
 
 ZEEK_CONN = Adapter(
     name="zeek_conn",
-    needs=(("ts",), ("id.orig_h",), ("id.resp_h",), ("proto",), ("conn_state", "duration", "orig_pkts", "orig_bytes")),
+    needs=(("ts",), ORIGIN, RESPONDER, ("proto",), ("conn_state", "duration", "orig_pkts", "orig_bytes")),
     given=(
-        Given("source_label", ("detailed-label", "label", "tunnel_parents   label   detailed-label")),
+        Given("source_label", LABELS),
         Given("uid", ("uid",)),
         Given("start", ("ts",)),
         Given("duration_s", ("duration",)),
-        Given("src_ip", ("id.orig_h",)),
-        Given("src_port", ("id.orig_p",)),
-        Given("dst_ip", ("id.resp_h",)),
-        Given("dst_port", ("id.resp_p",)),
+        Given("src_ip", ORIGIN),
+        Given("src_port", ("id.orig_p", "src_port", "src_port_zeek")),
+        Given("dst_ip", RESPONDER),
+        Given("dst_port", ("id.resp_p", "dst_port", "dest_port_zeek")),
         Given("protocol", ("ip_proto", "proto")),
         Given("community_id", ("community_id",)),
         Given("conn_state", ("conn_state",)),
         Given("history", ("history",)),
-        Given("fwd_packets", ("orig_pkts",)),
-        Given("bwd_packets", ("resp_pkts",)),
-        Given("fwd_bytes", ("orig_ip_bytes",)),
-        Given("bwd_bytes", ("resp_ip_bytes",)),
-        Given("fwd_payload_bytes", ("orig_bytes",)),
-        Given("bwd_payload_bytes", ("resp_bytes",)),
+        Given("fwd_packets", ("orig_pkts", "src_pkts")),
+        Given("bwd_packets", ("resp_pkts", "dst_pkts")),
+        Given("fwd_bytes", ("orig_ip_bytes", "src_ip_bytes")),
+        Given("bwd_bytes", ("resp_ip_bytes", "dst_ip_bytes")),
+        Given("fwd_payload_bytes", ("orig_bytes", "src_bytes")),
+        Given("bwd_payload_bytes", ("resp_bytes", "dst_bytes")),
     ),
-    raw=("conn_state", "history"),
+    raw=("conn_state", "history", "_path"),
     nulls=("-", "(empty)"),
     more=_more,
+    keep=_is_connection,
     gives=(
         *("icmp_type", "icmp_code", "syn_seen", "syn_ack_seen", "handshake_seen", "fwd_reset_seen", "bwd_reset_seen"),
         *("fwd_payload_bytes", "bwd_payload_bytes"),

@@ -25,9 +25,9 @@ def test_ports() -> None:
 
 def test_protocols() -> None:
     """Numbers and names in any case; an unknown name is no number but known to be neither TCP nor UDP nor ICMP."""
-    cells = protocols(pa.array(["6", "UDP", "ipv6-icmp", "ospf", "unas", None, "256", "10.0.0.1"]))
-    np.testing.assert_array_equal(cells.values[:6], [6, 17, 58, 89, OTHER_PROTOCOL, np.nan])
-    assert cells.bad.tolist() == [False] * 6 + [True] * 2
+    cells = protocols(pa.array(["6", "UDP", "ipv6-icmp", "ospf", "unas", None, "0x11", "256", "10.0.0.1", "0xzz"]))
+    np.testing.assert_array_equal(cells.values[:7], [6, 17, 58, 89, OTHER_PROTOCOL, np.nan, 17])
+    assert cells.bad.tolist() == [False] * 7 + [True] * 3
     assert is_not_ip(pa.array(["ARP", "tcp", None, "llc"])).tolist() == [True, False, False, True]
 
 

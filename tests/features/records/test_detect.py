@@ -19,6 +19,8 @@ from features.records.detect import detect
         (b"[\n{}\n]\n", "known kind"),
         (b"\x0c\xa5\x01\x00\x00\x00", "nfdump -r"),
         (b"Date first seen          Duration Proto\n", "nfdump -r"),
+        (b"         StartTime      Flgs  Proto            SrcAddr  Sport\n", "ra -u -c ,"),
+        (b"src_ip,flow_duration,flow_byts_s,tot_fwd_pkts,flow_iat_mean\n", "known kind"),
         ("ts,id.orig_h".encode("utf-16"), "UTF-16"),
         (b"ts,id.orig_h\0,x", "no text"),
         (b"ts,id.orig_h,id.resp_h,proto,duration\r1,1.1.1.1,2.2.2.2,tcp,1\r", "carriage return"),

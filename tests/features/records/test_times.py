@@ -28,13 +28,16 @@ def read(*texts: str | None, writing: Writing = Writing()) -> list[str]:  # noqa
         ("5/7/2017 8:55:22 PM", "2017-07-05T20:55:22.000000000"),
         ("5/7/2017 12:00:01 AM", "2017-07-05T00:00:01.000000000"),
         ("05/07/2017 03:30", "2017-07-05T03:30:00.000000000"),
+        ("1540469303123", "2018-10-25T12:08:23.123000000"),
+        ("1540469303123456", "2018-10-25T12:08:23.123456000"),
+        ("1540469303123456000", "2018-10-25T12:08:23.123456000"),
         ("31/02/2017 01:00", "bad"),
         ("yesterday", "bad"),
         ("-5", "bad"),
     ],
 )
 def test_one_time(text: str, moment: str) -> None:
-    """Epoch numbers, ISO 8601, slashes and 12-hour clocks; what is no time is bad."""
+    """Epoch numbers of seconds or finer, ISO 8601, slashes and 12-hour clocks; what is no time is bad."""
     assert read(text) == [moment]
     assert read(text, None, "x", text) == [moment, "NaT", "bad", moment]
 

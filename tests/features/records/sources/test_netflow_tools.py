@@ -55,7 +55,27 @@ def test_nfdump_json_lines(rows_of: Callable[[str], Rows]) -> None:
     assert (row["src_ip"], row["dst_port"], row["fwd_bytes"], row["protocol"]) == ("2001:db8::1", 53, 204, 17)
 
 
-@pytest.mark.parametrize("delimiter", [",", "\t"])
+def test_nfdump_csv_fast(rows_of: Callable[[str], Rows]) -> None:
+    """`-o csv-fast` writes milliseconds and names of its own."""
+    (row,) = rows_of(
+        "cnt,af,firstSeen,lastSeen,proto,srcAddr,srcPort,dstAddr,dstPort,srcAS,dstAS,input,output,flags,srcTos,packets,"
+        "bytes\n1,2,1600000000123,1600000001623,6,10.0.0.1,40000,10.0.0.9,443,0,0,0,0,...A.R..,0,5,280\n"
+    )
+    assert (row["start"].isoformat(), row["duration_s"]) == ("2020-09-13T12:26:40.123000+00:00", 1.5)
+    assert (row["fwd_packets"], row["fwd_bytes"], row["tcp_fwd_reset"]) == (5, 280, 1)
+
+
+def test_icmp_in_nfdumps_csv_since_1_7_2(rows_of: Callable[[str], Rows]) -> None:
+    """Type and code stand in the destination port with a dot between them, before they were one number."""
+    header = "firstSeen,lastSeen,duration,proto,srcAddr,srcPort,dstAddr,dstPort,inPackets,inBytes\n"
+    cells = "2013-07-09 01:15:33.005,2013-07-09 01:15:35.005,2.000,{},10.0.0.1,0,10.0.0.2,{},4,400\n"
+    written = [("ICMP", "3.13"), ("ICMP", "8.0"), ("ICMP", "781"), ("ICMP6", "128.0"), ("UDP", "53")]
+    rows = rows_of(header + "".join(cells.format(*one) for one in written))
+    assert [(row["icmp_type"], row["icmp_code"]) for row in rows] == [(3, 13), (8, 0), (3, 13), (128, 0), (None, None)]
+    assert [row["dst_port"] for row in rows] == [None, None, None, None, 53]
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", ";", "|", "^"])
 def test_argus(rows_of: Callable[[str], Rows], delimiter: str) -> None:
     """Frames become IP bytes, the other side is the total less this one, ARP is no IP, ICMP's ports are hexadecimal."""
     refused, unreachable = rows_of(ARGUS.replace(",", delimiter))
@@ -70,6 +90,18 @@ def test_argus_without_packets_of_a_side(rows_of: Callable[[str], Rows]) -> None
     head, row = ARGUS.splitlines()[:2]
     (flow,) = rows_of(head.replace(",SrcPkts", "") + "\n" + row.replace(",70,1,x", ",70,x") + "\n")
     assert (flow["fwd_bytes"], flow["fwd_packets"], flow["duration_s"]) == (None, None, 0.5)
+
+
+def test_bot_iot_has_argus_names_in_small_letters(rows_of: Callable[[str], Rows]) -> None:
+    """Its category is the label, ARP is no IP."""
+    header = "pkSeqID,stime,flgs,proto,saddr,sport,daddr,dport,pkts,bytes,state,ltime,dur,spkts,dpkts,sbytes,dbytes,"
+    (row,) = rows_of(
+        header + "attack,category,subcategory\n"
+        "1,1526344032.48,e,arp,192.168.100.1,,192.168.100.3,,4,240,CON,1526344036.0,3.5,2,2,120,120,0,Normal,Normal\n"
+        "2,1526344033.48,e,tcp,192.168.100.1,5000,192.168.100.3,80,9,650,CON,1526344036.0,3.5,5,4,350,300,1,DDoS,HTTP\n"
+    )
+    assert (row["fwd_packets"], row["bwd_packets"], row["source_label"]) == (5, 4, "DDoS")
+    assert (row["fwd_bytes"], row["bwd_bytes"], row["duration_s"]) == (350 - 5 * 14, 300 - 4 * 14, 3.5)
 
 
 def test_unsw_raw_has_no_header(rows_of: Callable[[str], Rows]) -> None:
@@ -121,6 +153,23 @@ def test_aws_in_an_order_of_ones_own(rows_of: Callable[[str], Rows]) -> None:
     assert [row["src_ip"] for row in rows] == ["10.0.0.1", "10.0.0.2", "10.0.0.3", "10.0.0.4"]
     assert [row["tcp_fwd_reset"] for row in rows] == [0, 1, None, None]
     assert {(row["duration_s"], row["fwd_packets"]) for row in rows} == {(60, 5)}
+
+
+def test_aws_as_parquet_and_as_cloudwatch_exports_it(rows_of: Callable[[str], Rows], tmp_path: Path) -> None:
+    """Parquet has underscores and no values where there was no data; CloudWatch puts a time before each line."""
+    names = [name.replace("-", "_") for name in AWS_HEADER.split()]
+    cells = [[None if cell == "-" else cell for cell in line.split()] for line in AWS.splitlines()]
+    whole = ("version", "srcport", "dstport", "protocol", "packets", "bytes", "start", "end")
+    table = {
+        name: [int(cell) if cell and name in whole else cell for cell in column]
+        for name, column in zip(names, zip(*cells, strict=True), strict=True)
+    }
+    pq.write_table(pa.table(table), tmp_path / "log")
+    extraction = extract_records([tmp_path / "log"])
+    (row,) = (row for batch in extraction for row in batch.to_pylist())
+    assert extraction.counts["rejected.not_a_flow"] == 1
+    stamped = "".join(f"2014-12-14T04:08:00.000Z {line}\n" for line in AWS.splitlines())
+    assert rows_of(stamped)[0] == row | {"capture": "records"}
 
 
 @pytest.mark.parametrize("header", ["", AWS_HEADER])

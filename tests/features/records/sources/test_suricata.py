@@ -2,9 +2,13 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+from features.records.byte_stream import SAMPLE_BYTES
+from features.records.extraction import extract_records
 
 Rows = list[dict[str, Any]]
 ENDS = {"src_ip": "10.0.0.1", "src_port": 40000, "dest_ip": "10.0.0.2", "dest_port": 445}
@@ -42,3 +46,16 @@ def test_a_netflow_event_knows_one_direction(rows_of: Callable[[str], Rows]) -> 
     for name in ("bwd_packet_share", "packets_per_s", "src_failed_share_60s", "tcp_established"):
         assert row[name] is None, name
     assert row["fwd_packets_per_s"] == 1.5
+
+
+def test_flows_behind_many_other_events(record_file: Callable[..., Path]) -> None:
+    """A file that begins with more statistics or DNS than detection looks at is searched on for a flow."""
+    stats = {"timestamp": FLOW["timestamp"], "event_type": "stats", "stats": {"uptime": 5, "detect": {"alert": 0}}}
+    name = {**ENDS, "timestamp": FLOW["timestamp"], "event_type": "dns", "proto": "UDP", "dns": {"id": 7}}
+    for others in (stats, name):
+        path = record_file(lines(*[others] * 3000, FLOW))
+        assert path.stat().st_size > SAMPLE_BYTES
+        extraction = extract_records([path])
+        (row,) = (row for batch in extraction for row in batch.to_pylist())
+        assert (row["fwd_packets"], row["bwd_bytes"]) == (4, 200 - 2 * 14)
+        assert extraction.counts["rejected.not_a_flow"] == 3000

@@ -106,3 +106,38 @@ def test_json_lines_and_csv_say_the_same_as_tsv(rows_of: Callable[[str], Rows]) 
 def test_a_log_cut_by_rotation_reads_on(rows_of: Callable[[str], Rows]) -> None:
     """A closing line and the same header again, as in joined logs, are no rows."""
     assert len(rows_of(HEADER + WEB + "#close\t2020-09-13-12-26-42\n" + HEADER + SCAN)) == 2
+
+
+def test_a_stream_of_all_logs_gives_its_connections(rows_of: Callable[[str], Rows]) -> None:
+    """Where `_path` says of which log a row is, rows of others are no flows, whatever columns they share."""
+    ends = {"ts": "2020-09-13T12:26:40.5Z", "uid": "C1", "id.orig_h": "10.0.0.1", "id.orig_p": 40000}
+    ends |= {"id.resp_h": "10.0.0.2", "id.resp_p": 53, "proto": "udp"}
+    conn = {"_path": "conn", "_write_ts": "2020-09-13T12:27:00Z", **ends, "conn_state": "SF", "orig_pkts": 1}
+    (row,) = rows_of(json.dumps({"_path": "dns", **ends, "trans_id": 5}) + "\n" + json.dumps(conn) + "\n")
+    assert (row["fwd_packets"], row["start"].isoformat()) == (1, "2020-09-13T12:26:40.500000+00:00")
+
+
+def test_times_in_milliseconds(rows_of: Callable[[str], Rows]) -> None:
+    """Zeek's JSON may write its times as milliseconds (LogAscii::json_timestamps)."""
+    conn = {"ts": 1600000000500, "id.orig_h": "10.0.0.1", "id.resp_h": "10.0.0.2", "proto": "udp", "conn_state": "SF"}
+    (row,) = rows_of(json.dumps(conn) + "\n")
+    assert row["start"].isoformat() == "2020-09-13T12:26:40.500000+00:00"
+
+
+def test_sets_with_names_of_their_own(rows_of: Callable[[str], Rows]) -> None:
+    """TON_IoT's network set and UWF-ZeekData are conn.log with other names, and labels."""
+    ton = (
+        "ts,src_ip,src_port,dst_ip,dst_port,proto,service,duration,src_bytes,dst_bytes,conn_state,missed_bytes,"
+        "src_pkts,src_ip_bytes,dst_pkts,dst_ip_bytes,label,type\n"
+        "1554198358,3.122.49.24,1883,192.168.1.152,52976,tcp,-,2.5,100,20,SF,0,5,360,2,136,1,xss\n"
+    )
+    uwf = (
+        "conn_state,duration,history,src_ip_zeek,src_port_zeek,dest_ip_zeek,dest_port_zeek,orig_bytes,orig_ip_bytes,"
+        "orig_pkts,proto,resp_bytes,resp_ip_bytes,resp_pkts,ts,uid,label_tactic\n"
+        "SF,2.5,ShADadFf,3.122.49.24,1883,192.168.1.152,52976,100,360,5,tcp,20,136,2,1554198358,C1,Discovery\n"
+    )
+    names = ("src_ip", "dst_port", "duration_s", "fwd_payload_bytes", "bwd_bytes", "tcp_established")
+    for text, label in ((ton, "xss"), (uwf, "Discovery")):
+        (row,) = rows_of(text)
+        assert [row[name] for name in names] == ["3.122.49.24", 52976, 2.5, 100, 136, 1]
+        assert row["source_label"] == label
