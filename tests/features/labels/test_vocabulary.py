@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from features.errors import LabelError
-from features.labels.vocabulary import read_vocabulary
+from features.labels.vocabulary import BUILT_IN, read_vocabulary
 
 
 def test_the_built_in_vocabulary_is_whole() -> None:
@@ -18,27 +18,58 @@ def test_the_built_in_vocabulary_is_whole() -> None:
         assert all(code.startswith("TA0" if tag.kind == "tactic" else "T1") for code in tag.attack), tag
 
 
-# attack.mitre.org, Enterprise: id and name; a sub-technique bears its technique's name before the colon
-ATTACK = {
-    "TA0043": "Reconnaissance", "TA0001": "Initial Access", "TA0006": "Credential Access", "TA0008": "Lateral Movement",
-    "TA0011": "Command and Control", "TA0010": "Exfiltration", "TA0040": "Impact",
-    "T1018": "Remote System Discovery", "T1046": "Network Service Discovery", "T1595.001": "Scanning IP Blocks",
-    "T1595.002": "Vulnerability Scanning", "T1110": "Brute Force", "T1190": "Exploit Public-Facing Application",
-    "T1210": "Exploitation of Remote Services",
-    "T1498": "Network Denial of Service", "T1498.001": "Direct Network Flood",
-    "T1499": "Endpoint Denial of Service", "T1499.001": "OS Exhaustion Flood", "T1499.002": "Service Exhaustion Flood",
-    "T1071.001": "Web Protocols", "T1071.004": "DNS", "T1059": "Command and Scripting Interpreter",
-    "T1571": "Non-Standard Port", "T1572": "Protocol Tunneling", "T1095": "Non-Application Layer Protocol",
-    "T1105": "Ingress Tool Transfer",
+# ATT&CK Enterprise 18.0: id, name (of a sub-technique without its technique's) and tactics
+TACTICS = {
+    "TA0001": "Initial Access", "TA0002": "Execution", "TA0006": "Credential Access", "TA0007": "Discovery",
+    "TA0008": "Lateral Movement", "TA0009": "Collection", "TA0010": "Exfiltration", "TA0011": "Command and Control",
+    "TA0040": "Impact", "TA0043": "Reconnaissance",
+}  # fmt: skip
+TECHNIQUES = {
+    "T1018": ("Remote System Discovery", "TA0007"), "T1021": ("Remote Services", "TA0008"),
+    "T1041": ("Exfiltration Over C2 Channel", "TA0010"), "T1046": ("Network Service Discovery", "TA0007"),
+    "T1048": ("Exfiltration Over Alternative Protocol", "TA0010"),
+    "T1059": ("Command and Scripting Interpreter", "TA0002"), "T1071": ("Application Layer Protocol", "TA0011"),
+    "T1071.001": ("Web Protocols", "TA0011"), "T1071.004": ("DNS", "TA0011"), "T1090": ("Proxy", "TA0011"),
+    "T1095": ("Non-Application Layer Protocol", "TA0011"), "T1105": ("Ingress Tool Transfer", "TA0011"),
+    "T1110": ("Brute Force", "TA0006"), "T1190": ("Exploit Public-Facing Application", "TA0001"),
+    "T1203": ("Exploitation for Client Execution", "TA0002"), "T1210": ("Exploitation of Remote Services", "TA0008"),
+    "T1496": ("Resource Hijacking", "TA0040"), "T1498": ("Network Denial of Service", "TA0040"),
+    "T1498.001": ("Direct Network Flood", "TA0040"), "T1499": ("Endpoint Denial of Service", "TA0040"),
+    "T1499.001": ("OS Exhaustion Flood", "TA0040"), "T1499.002": ("Service Exhaustion Flood", "TA0040"),
+    "T1557": ("Adversary-in-the-Middle", "TA0006", "TA0009"), "T1566": ("Phishing", "TA0001"),
+    "T1568": ("Dynamic Resolution", "TA0011"), "T1571": ("Non-Standard Port", "TA0011"),
+    "T1572": ("Protocol Tunneling", "TA0011"), "T1573": ("Encrypted Channel", "TA0011"),
+    "T1595": ("Active Scanning", "TA0043"), "T1595.001": ("Scanning IP Blocks", "TA0043"),
+    "T1595.002": ("Vulnerability Scanning", "TA0043"),
 }  # fmt: skip
 
 
-def test_every_attack_id_is_one_that_was_looked_up() -> None:
-    """No id stands in the vocabulary that is not in the list above; tactics are called what MITRE calls them."""
-    for tag in read_vocabulary().tags:
-        assert set(tag.attack) <= set(ATTACK), tag
+def test_every_attack_id_is_one_of_version_18() -> None:
+    """No id stands in the vocabulary that is not in the lists above; tactics are called what MITRE calls the first."""
+    vocabulary = read_vocabulary()
+    assert "version 18.0" in BUILT_IN.read_text("utf-8")
+    for tag in vocabulary.tags:
+        assert set(tag.attack) <= TACTICS.keys() | TECHNIQUES.keys(), tag
         if tag.kind == "tactic":
-            assert [ATTACK[code].lower().replace(" ", "_") for code in tag.attack] == [tag.name]
+            assert TACTICS[tag.attack[0]].lower().replace(" ", "_") == tag.name
+    ids = {word.upper().replace(" ", ".") for word in vocabulary.words["attack"]}
+    assert ids <= TACTICS.keys() | TECHNIQUES.keys()
+
+
+def test_a_technique_implies_a_tactic_that_attack_gives_it() -> None:
+    """Where a tag or an id of ATT&CK brings tactics, one of them is a tactic of the technique."""
+    vocabulary = read_vocabulary()
+    of_tag = {tag.name: set(tag.attack) for tag in vocabulary.tags if tag.kind == "tactic"}
+    told = [(tag.attack, vocabulary.implied([tag.name])) for tag in vocabulary.tags if tag.kind == "technique"]
+    told += [
+        ((code,), vocabulary.tags_of("attack", code) or ())
+        for code in TECHNIQUES
+        if vocabulary.tags_of("attack", code)
+    ]
+    for codes, tags in told:
+        brought = set().union(*(of_tag[tag] for tag in tags if tag in of_tag))
+        given = {tactic for code in codes for tactic in TECHNIQUES[code][1:]}
+        assert not brought or brought & given, (codes, tags)
 
 
 def test_an_unknown_tag_names_the_nearest() -> None:
@@ -145,7 +176,12 @@ def test_parents_are_implied_to_the_last() -> None:
         ("flow=From-Normal-V42-Jist", ()),
         ("flow=Background-UDP-Established", ()),
         ("DDOS attack-LOIC-UDP", ("impact", "dos", "udp_flood")),
-        ("Botnet Ares", None),
+        ("Botnet Ares", ("command_and_control",)),
+        ("DDoS-LOIC-UDP", ("impact", "dos", "udp_flood")),
+        ("DrDoS_LDAP", ("impact", "dos", "udp_flood")),
+        ("Syn", ("impact", "dos", "syn_flood")),
+        ("Credential Access", ("credential_access",)),
+        ("Flood of Frogs", None),
     ],
 )
 def test_label_columns_words(word: str, tags: tuple[str, ...] | None) -> None:
