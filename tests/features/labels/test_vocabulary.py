@@ -62,9 +62,7 @@ def test_a_technique_implies_a_tactic_that_attack_gives_it() -> None:
     of_tag = {tag.name: set(tag.attack) for tag in vocabulary.tags if tag.kind == "tactic"}
     told = [(tag.attack, vocabulary.implied([tag.name])) for tag in vocabulary.tags if tag.kind == "technique"]
     told += [
-        ((code,), vocabulary.tags_of("attack", code) or ())
-        for code in TECHNIQUES
-        if vocabulary.tags_of("attack", code)
+        ((code,), vocabulary.tags_of("attack", code) or ()) for code in TECHNIQUES if vocabulary.tags_of("attack", code)
     ]
     for codes, tags in told:
         brought = set().union(*(of_tag[tag] for tag in tags if tag in of_tag))
