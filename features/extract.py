@@ -11,12 +11,12 @@ import pyarrow as pa
 
 from features.addresses import address_hashes, address_text, mixed
 from features.arrow import numbers, texts
-from features.columns import failed, flow_columns, has_ports
+from features.columns import failed, flow_columns, has_ports, nullable
 from features.community_id import community_ids
 from features.context import NEIGHBOUR, ContextWindow, Ready
 from features.kept import Kept
 from features.kernel_types import NEVER
-from features.metering.flow_record import FLOW, EndReason, Fields, flow_fields
+from features.metering.flow_record import FLOW, EndReason, Fields
 from features.metering.meter import CaptureMeter, MeterSettings, Paused
 from features.metering.zeek_state import conn_states, histories
 from features.payload.columns import payload_columns
@@ -92,7 +92,7 @@ class Extraction:
         }
 
     def _rows(self, ready: Ready, first_id: int) -> pa.RecordBatch:
-        columns = {**flow_columns(flow_fields(ready.flows)), **ready.columns}
+        columns = {**flow_columns(ready.flows), **ready.columns}
         made = {**_identity(ready.flows, self._capture, first_id), **_course(ready.flows), **self._payload(ready.flows)}
         arrays = [made[column.name] if column.name in made else nullable(columns[column.name]) for column in COLUMNS]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
@@ -131,12 +131,6 @@ def neighbours(flows: Fields | npt.NDArray[np.void], seed: int) -> npt.NDArray[n
     shown["bytes"] = flows["bytes"][:, 0] + flows["bytes"][:, 1]
     shown["request"], shown["response"] = flows["payload_bytes"].T
     return shown
-
-
-def nullable(values: npt.NDArray[np.generic]) -> pa.Array:
-    """Return values as 32-bit floats, null where they are NaN."""
-    floats = np.ascontiguousarray(values, np.float32)
-    return numbers(floats, ~np.isnan(floats))
 
 
 def _identity(flows: npt.NDArray[np.void], capture: str, first_id: int) -> dict[str, pa.Array]:

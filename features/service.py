@@ -7,8 +7,6 @@ which lab machine was attacked on which port.
 import numpy as np
 import numpy.typing as npt
 
-Mask = npt.NDArray[np.bool_]
-
 SERVICES: dict[str, tuple[str, tuple[int, ...]]] = {
     "web": ("web", (80, 443, 591, 3000, 5000, 8000, 8008, 8080, 8081, 8088, 8443, 8888)),
     "name": ("name resolution", (53, 137, 853, 5353, 5355)),
@@ -35,10 +33,5 @@ def _table() -> npt.NDArray[np.int8]:
     return table
 
 
-_CATEGORY = _table()
-
-
-def service_columns(ports: npt.NDArray[np.uint16], has_ports: Mask) -> dict[str, Mask]:
-    """Return one column a category, shape (n,); all False for protocols without ports."""
-    category = np.where(has_ports, _CATEGORY[ports], -1)
-    return {f"service_{name}": category == number for number, name in enumerate(SERVICES)}
+CATEGORIES = _table()
+"""Number of the category of each port, in the order of SERVICES."""

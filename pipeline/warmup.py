@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from features.columns import said_columns
 from features.context_kernel import new_windows, with_room
 from features.extract import extract
 from features.metering import meter_kernel
@@ -43,6 +44,7 @@ def compile_kernels() -> int:
     """
     frames = [_frame(FROM, TO, SYN), _frame(TO, FROM, RESET), _frame(TO, FROM, RESET, MORE_FRAGMENTS)]
     with_room(new_windows())
+    said_columns({}, 1)
     meter_kernel.with_more_slots(new_table(1, 1, np.zeros(HASH_WORDS + 1, np.uint64)))
     with TemporaryDirectory() as folder:
         captures = [Path(folder) / name for name in ("two.pcap", "two.pcapng", "bundle.pcap")]

@@ -111,29 +111,3 @@ FLOW = np.dtype(
     align=True,
 )
 """One flow, a row of the meter's table and of every batch it hands out: the fields that every packet changes first."""
-
-COLUMN_FIELDS = tuple(
-    name
-    for name in FLOW.names or ()
-    if name not in ("src", "dst", "dir_first_ns", "dir_last_ns", "first_backward", "next_seq")
-    and name not in ("facts", "endpoint", "letters_seen", "history", "reset_seq")
-)
-
-
-def flow_fields(flows: npt.NDArray[np.void]) -> Fields:
-    """Return the fields of FLOW rows that the feature columns are made of, each shape (n,) or (n, k) and 64 bits wide.
-
-    With them what follows from several: ``gap_sum`` (n, 3) in ns, ``first_count`` (n,), of the first packets that there
-    were, and ``first_payload`` (n, FIRST_PACKETS), which is negative where the packet went backward.
-    """
-    fields: Fields = {name: _widened(flows[name]) for name in COLUMN_FIELDS}
-    whole = (fields["last_ns"] - fields["first_ns"])[:, None]
-    fields["gap_sum"] = np.hstack([flows["dir_last_ns"] - flows["dir_first_ns"], whole])
-    backward = flows["first_backward"][:, None] >> np.arange(FIRST_PACKETS) & 1
-    fields["first_count"] = np.minimum(flows["packets"].sum(axis=1), FIRST_PACKETS)
-    fields["first_payload"] = np.where(backward, -1, 1) * fields["first_payload"]
-    return fields
-
-
-def _widened(values: npt.NDArray[np.generic]) -> npt.NDArray[np.generic]:
-    return values.astype(np.float64 if values.dtype.kind == "f" else np.int64)

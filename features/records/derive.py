@@ -1,16 +1,13 @@
-"""Feature columns of records: what the source gives, and what follows from it by the definitions of features.columns.
+"""Feature columns of records: what the source gives, and what follows from it by the definitions of the column kernel.
 
-The raw flow (features.metering.flow_record) is filled with what is known, NaN where a row lacks it, and handed to the
-functions that serve captures. NaN runs through their sums and ratios; the few columns made by comparisons, which know
-no NaN, are made null here where what they compare is unknown.
+NaN stands for what a row lacks, and for what does not follow from the rest.
 """
 
 import numpy as np
 import numpy.typing as npt
 
-from features.columns import ICMP, ICMPV6, TCP, Columns, has_ports, summed_columns
-from features.kernel_types import NEVER
-from features.metering.flow_record import TCP_FLAGS, Fields
+from features.columns import SAID_NAMES, TCP, Columns, said_columns
+from features.metering.flow_record import TCP_FLAGS
 from features.records.adapter import Floats, Numbers
 from features.schema import COLUMNS
 
@@ -18,10 +15,6 @@ Mask = npt.NDArray[np.bool_]
 
 SIDES = ("fwd", "bwd")
 OWN_FEATURES = tuple(column.name for column in COLUMNS if column.role == "feature" and column.group != "context")
-PREFIXES = ("fwd_", "bwd_", "")
-"""Of columns of gaps: of one direction, and of the flow whatever the direction."""
-SEEN = ("syn_seen", "syn_ack_seen", "handshake_seen")
-NS_PER_S = 1e9
 
 
 def with_totals(numbers: Numbers) -> Numbers:
@@ -37,10 +30,11 @@ def with_totals(numbers: Numbers) -> Numbers:
 
 def feature_columns(numbers: Numbers, rows: int) -> Columns:
     """Return the feature columns that need no neighbours and can have a value, shape (rows,), NaN for null."""
-    known = _Known(numbers, rows)
-    columns = _computed(known)
-    for name, values in _ruled({name: numbers[name] for name in OWN_FEATURES if name in numbers}, known).items():
-        columns[name] = np.where(np.isnan(values), columns[name], values) if name in columns else values
+    columns = said_columns({name: numbers[name] for name in SAID_NAMES if name in numbers}, rows)
+    given = {name: numbers[name] for name in OWN_FEATURES if name in numbers}
+    for name, values in _ruled(given, _Known(numbers, rows)).items():
+        floats = values.astype(np.float32)
+        columns[name] = np.where(np.isnan(floats), columns[name], floats) if name in columns else floats
     return columns
 
 
@@ -48,117 +42,11 @@ class _Known:
     """The numbers of some rows, NaN for what they lack."""
 
     def __init__(self, numbers: Numbers, rows: int) -> None:
-        self.rows = rows
         self._numbers = numbers
         self._nothing = np.broadcast_to(np.float64(np.nan), (rows,))
 
     def __getitem__(self, name: str) -> Floats:
         return self._numbers.get(name, self._nothing)
-
-    def __contains__(self, name: str) -> bool:
-        return name in self._numbers
-
-    def pair(self, name: str) -> Floats:
-        """Return the forward and backward column of a name, shape (rows, 2)."""
-        return np.stack([self[f"{side}_{name}"] for side in SIDES]).T
-
-    def has(self, name: str) -> bool:
-        """Tell whether a name is given for either direction."""
-        return any(f"{side}_{name}" in self._numbers for side in SIDES)
-
-    def total(self, name: str) -> Floats:
-        """Return the sum of both directions of a name."""
-        return self[f"fwd_{name}"] + self[f"bwd_{name}"]
-
-
-def _computed(known: _Known) -> Columns:
-    with np.errstate(invalid="ignore"):
-        columns = summed_columns(_flow_fields(known))
-    for name in ("syn_ack_delay_s", "handshake_ack_delay_s"):
-        del columns[name]  # a handshake that was seen says nothing of when
-    for name, unknown in _unknown(known).items():
-        if unknown.any():
-            columns[name] = np.where(unknown, np.nan, columns[name])
-    return columns
-
-
-def _flow_fields(known: _Known) -> Fields:
-    """Return the fields of FLOW, shape (rows,) or (rows, k), as numbers that may be NaN; those not given are left out.
-
-    With them ``resets`` (rows, 2), above 0 where a side was seen to send RST, whether or not they were counted.
-    """
-    pairs = ("payload_bytes", "data_packets", "zero_windows", "retransmissions")
-    extremes = [f"{name}_{part}" for name in ("length", "payload", "window") for part in ("min", "max", "first")]
-    fields: Fields = {name: known.pair(name) for name in (*pairs, *extremes) if known.has(name)}
-    port = known["dst_port"]
-    return {
-        **fields,
-        "packets": known.pair("packets"),
-        "bytes": known.pair("bytes"),
-        "protocol": known["protocol"],
-        "dst_port": np.where(np.isnan(port), 0, port).astype(np.uint16),
-        "icmp_type": known["icmp_type"],
-        "first_ns": np.zeros(known.rows),
-        "last_ns": known["duration_s"] * NS_PER_S,
-        **_gaps(known),
-        **_handshake(known),
-    }
-
-
-def _gaps(known: _Known) -> Fields:
-    """Return the sums of gaps: of the flow its duration, of a side from the mean the source gives."""
-    counts = [known[f"{side}_packets"] - 1 for side in SIDES] + [known.total("packets") - 1]
-    means, stds = ([known[f"{prefix}gap_{part}_s"] * NS_PER_S for prefix in PREFIXES] for part in ("mean", "std"))
-    sums = [mean * count for mean, count in zip(means, counts, strict=True)]
-    sums[2] = known["duration_s"] * NS_PER_S
-    if not any(f"{prefix}gap_std_s" in known for prefix in PREFIXES):
-        return {"gap_sum": np.stack(sums).T}
-    squares = [
-        (std * std + (total / np.where(count > 0, count, np.nan)) ** 2) * count
-        for std, total, count in zip(stds, sums, counts, strict=True)
-    ]
-    return {"gap_sum": np.stack(sums).T, "gap_sq": np.stack(squares).T}
-
-
-def _handshake(known: _Known) -> Fields:
-    """Return handshake times that only say whether there was one, flags where they are counted, and resets as seen."""
-    counted = [[known[f"{side}_{flag}_packets"] for side in SIDES] for flag in TCP_FLAGS]
-    resets = [
-        _first_known(count, known[f"{side}_reset_seen"])
-        for side, count in zip(SIDES, counted[TCP_FLAGS.index("rst")], strict=True)
-    ]
-    fields: Fields = {
-        field: np.where(known[name] == 1, 0, NEVER)
-        for field, name in (("syn_ns", "syn_seen"), ("syn_ack_ns", "syn_ack_seen"), ("handshake_ns", "handshake_seen"))
-    }
-    fields |= {"established": (known["syn_seen"] == 1) & (known["handshake_seen"] == 1), "resets": np.stack(resets).T}
-    return fields | ({"flags": np.stack(counted).T} if any(known.has(f"{flag}_packets") for flag in TCP_FLAGS) else {})
-
-
-def _first_known(first: Floats, otherwise: Floats) -> Floats:
-    return np.where(np.isnan(first), otherwise, first)
-
-
-def _unknown(known: _Known) -> dict[str, Mask]:
-    """Return for columns that compare, where what they compare is unknown."""
-    protocol, icmp_type = known["protocol"], known["icmp_type"]
-    no_protocol = np.isnan(protocol)
-    icmp = np.isin(protocol, (ICMP, ICMPV6))
-    no_service = no_protocol | (has_ports({"protocol": protocol}) & np.isnan(known["dst_port"]))
-    unknown = {f"is_{name}": no_protocol for name in ("tcp", "udp", "icmp")}
-    unknown["is_icmp_echo"] = no_protocol | (icmp & np.isnan(icmp_type))
-    unknown |= {name: no_service for name in OWN_FEATURES if name.startswith("service_")}
-    syn, syn_ack, handshake = (np.isnan(known[name]) for name in SEEN)
-    resets = [np.isnan(known[f"{side}_reset_seen"]) & np.isnan(known[f"{side}_rst_packets"]) for side in SIDES]
-    return unknown | {
-        "tcp_established": syn | handshake,
-        "tcp_unanswered": syn | np.isnan(known["bwd_packets"]),
-        "tcp_refused": syn | syn_ack | resets[1],
-        "tcp_half_open": syn_ack | handshake,
-        "tcp_mid_flow": syn | syn_ack,
-        "tcp_fwd_reset": resets[0],
-        "tcp_bwd_reset": resets[1],
-    }
 
 
 def _ruled(columns: Numbers, known: _Known) -> Numbers:
@@ -175,7 +63,7 @@ def _ruled(columns: Numbers, known: _Known) -> Numbers:
 def _null_rules(known: _Known) -> dict[str, Mask]:
     """Return by the beginning of a column's name where it has no value: empty sides, lone packets, other protocols."""
     not_tcp = ~np.isnan(known["protocol"]) & (known["protocol"] != TCP)
-    rules: dict[str, Mask] = {"gap_": known.total("packets") < 2}
+    rules: dict[str, Mask] = {"gap_": known["fwd_packets"] + known["bwd_packets"] < 2}
     for side in SIDES:
         packets = known[f"{side}_packets"]
         for part in ("length_", "payload_max", "payload_mean", "payload_std", "ttl_", "window_"):

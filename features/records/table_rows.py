@@ -1,17 +1,13 @@
 """Rows of targets to rows of the feature table: identity, own features and context, null wherever nothing is known."""
 
-from functools import lru_cache
-
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.addresses import address_text
-from features.columns import Columns, has_ports
+from features.columns import has_ports, nothing, nullable
 from features.community_id import community_ids
 from features.context import Values
-from features.extract import nullable
 from features.records.adapter import TEXTS, TIMES, Floats
 from features.records.cells import OTHER_PROTOCOL
 from features.records.derive import feature_columns
@@ -41,10 +37,12 @@ class TableRows:
         """Return the feature rows of a batch of targets and its context columns."""
         kinds = {field.name for field in batch.schema if pa.types.is_floating(field.type)}
         numbers = {name: batch.column(name).to_numpy() for name in kinds}
-        columns: Columns = {**feature_columns(numbers, batch.num_rows), **context}
+        columns = {**feature_columns(numbers, batch.num_rows), **context}
         identity = self._identity(batch, numbers)
         arrays = [
-            identity[name] if name in identity else _nullable(columns.get(name), batch.num_rows)
+            identity[name]
+            if name in identity
+            else (nullable(columns[name]) if name in columns else nothing(batch.num_rows))
             for name in self._schema.names
         ]
         made = pa.RecordBatch.from_arrays(
@@ -107,12 +105,3 @@ def _completed_ids(batch: pa.RecordBatch, given: pa.Array) -> pa.Array:
     no_type = np.isin(protocol, (1, 58)) & np.isnan(number_or(batch, "icmp_type", np.nan))
     unknown = np.isnan(protocol) | (protocol == OTHER_PROTOCOL) | (ported & no_ports) | no_type
     return pc.coalesce(given, pc.if_else(pa.array(unknown), pa.scalar(None, pa.string()), computed))
-
-
-def _nullable(values: npt.NDArray[np.generic] | None, rows: int) -> pa.Array:
-    return _nothing(rows) if values is None else nullable(values)
-
-
-@lru_cache(maxsize=2)
-def _nothing(rows: int) -> pa.Array:
-    return pa.nulls(rows, pa.float32())

@@ -6,7 +6,6 @@ import pytest
 from features.columns import failed, flow_columns
 from features.context import NEIGHBOUR, context_columns
 from features.kernel_types import NEVER
-from features.metering.flow_record import flow_fields
 from features.metering.flow_table import blank_flow
 from features.payload.columns import payload_columns
 from features.schema import COLUMNS, FEATURE_NAMES
@@ -26,12 +25,12 @@ def empty_flow() -> np.ndarray:
 
 
 def value(flow: np.ndarray, name: str) -> float:
-    return float(flow_columns(flow_fields(flow))[name][0])
+    return float(flow_columns(flow)[name][0])
 
 
 def test_a_single_packet_has_no_rate_and_no_gap() -> None:
     """What needs two packets is missing, not 0; what one packet shows is there."""
-    columns = flow_columns(flow_fields(empty_flow()))
+    columns = flow_columns(empty_flow())
     for name in ("packets_per_s", "gap_mean_s", "fwd_gap_std_s", "bwd_length_mean", "idle_max_s", "first_payload_02"):
         assert np.isnan(columns[name][0]), name
     assert columns["duration_s"][0] == 0
@@ -113,7 +112,7 @@ def test_first_packets_carry_their_direction_as_sign() -> None:
 
 def test_every_declared_feature_is_computed_and_no_other() -> None:
     """Flow, context and payload columns together are the schema's features; identity is not among them."""
-    computed = set(flow_columns(flow_fields(empty_flow()))) | set(context_columns(np.zeros(1, NEIGHBOUR)))
+    computed = set(flow_columns(empty_flow())) | set(context_columns(np.zeros(1, NEIGHBOUR)))
     said = {column.name for column in COLUMNS if column.group == "payload" and column.role == "feature"}
     assert computed | said == set(FEATURE_NAMES)
     assert not computed & set(payload_columns(1, np.zeros(0, np.int64), []))
