@@ -24,6 +24,7 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from features.errors import ModelError, ModelMismatch
 from features.views import PACKETS, missing_text
@@ -44,7 +45,7 @@ ADAPTED = "adapt"
 """The part of a card's settings that says how the detector was adapted to a network; absent where it was not."""
 BATCH_FLOWS = 8_192
 WORTH_COMPILING = 65_536
-SCORES, INPUTS, ANY = "scores", "inputs", "any_attack"
+SCORES, FAR, ANY = "scores", "far", "any_attack"
 
 Matrix = npt.NDArray[np.float32]
 
@@ -134,13 +135,7 @@ class Detector:
         Raises:
             ModelMismatch: The number of columns is not the detector's.
         """
-        self._require_columns(features)
-        if not len(features):
-            return np.empty((0, len(self.card.tag_names)), np.float32)
-        whole = _whole_batches(features, batch_flows)
-        shares = ((self._compiled, features[:whole]), (self.network, features[whole:]))
-        answered = [one.predict(part, batch_size=batch_flows, verbose=0) for one, part in shares if len(part)]
-        return _sigmoid(np.concatenate(answered))
+        return self._asked(features, batch_flows)[SCORES]
 
     def fired(self, scores: Matrix) -> Fired:
         """Return which tags fire at the detector's thresholds, shape (n_flows, n_tags)."""
@@ -155,44 +150,45 @@ class Detector:
         Raises:
             ModelMismatch: The number of columns is not the detector's.
         """
-        self._require_columns(features)
-        scores = np.empty((len(features), len(self.card.tag_names)), np.float32)
-        far = np.zeros(len(features), np.bool_)
-        any_attack = np.empty(len(features), np.float32) if has_head(self.network) else None
-        whole = _whole_batches(features, BATCH_FLOWS)
-        for start in range(0, len(features), BATCH_FLOWS):
-            rows = slice(start, start + BATCH_FLOWS)
-            asked = self._compiled_answering if start < whole else self._answering
-            found = asked.predict_on_batch(features[rows])
-            scores[rows] = _sigmoid(found[SCORES])
-            if self.familiarity:
-                far[rows] = self.familiarity.far(found[INPUTS])
-            if any_attack is not None:
-                any_attack[rows] = _sigmoid(found[ANY])[:, 0]
-        curves = self.card.calibration
+        found = self._asked(features, BATCH_FLOWS)
+        scores, curves = found[SCORES], self.card.calibration
+        any_attack = found[ANY][:, 0] if ANY in found else None
+        far = found.get(FAR, np.zeros(len(features), np.bool_))
         return Answers(scores, curves.probabilities(scores) if curves else scores, any_attack, far)
 
     def far(self, features: Matrix) -> npt.NDArray[np.bool_]:
         """Return which flows are unlike all that the detector learned from, as `answers` says."""
         return self.answers(features).far
 
-    @cached_property
-    def _compiled(self) -> keras.Model:
-        return _compiled(keras.Model(self.network.input, self.network.output))
+    def _asked(self, features: Matrix, batch_flows: int) -> dict[str, npt.NDArray[Any]]:
+        """Return every output for all flows, batch by batch."""
+        self._require_columns(features)
+        outputs = self._answering.output
+        found = {name: np.empty((len(features), *one.shape[1:]), one.dtype) for name, one in outputs.items()}
+        whole = len(features) // batch_flows * batch_flows if len(features) >= WORTH_COMPILING else 0
+        for start in range(0, len(features), batch_flows):
+            rows = slice(start, start + batch_flows)
+            asked = self._compiled_answering if start < whole else self._answering
+            for name, values in asked.predict_on_batch(features[rows]).items():
+                found[name][rows] = values
+        return found
 
     @cached_property
     def _answering(self) -> keras.Model:
-        """The network with all that is asked of it as outputs, by name."""
-        outputs = {SCORES: self.network.output}
+        """The network with all that is asked of it as outputs, by name: what one pass finds, NumPy need not."""
+        outputs = {SCORES: ops.sigmoid(self.network.output)}
         if self.familiarity:
-            outputs[INPUTS] = self.network.get_layer(NORMALISER).output
+            outputs[FAR] = self.familiarity.far_in(self.network.get_layer(NORMALISER).output)
         if has_head(self.network):
-            outputs[ANY] = any_attack_logit(self.network)
+            outputs[ANY] = ops.sigmoid(any_attack_logit(self.network))
         return keras.Model(self.network.input, outputs)
 
     @cached_property
     def _compiled_answering(self) -> keras.Model:
-        return _compiled(keras.Model(self._answering.input, self._answering.output))
+        """The same as XLA fuses it, for whole batches of one size: twice as fast, half a second to compile."""
+        compiled = keras.Model(self._answering.input, self._answering.output)
+        compiled.compile(jit_compile=keras.config.backend() != "torch")  # whose compiler needs one of C++
+        return compiled
 
     def reasons(self, features: Matrix, tags: Sequence[int], top: int = 3) -> tuple[tuple[Reason, ...], ...]:
         """Return, for each flow, the columns whose typical benign value would lower the score of its tag most.
@@ -280,21 +276,6 @@ class Detector:
         if features.ndim != 2 or features.shape[1] != len(self.card.feature_names):
             expected = f"(flows, {len(self.card.feature_names)})"
             raise ModelMismatch("features do not fit the detector", "Detector", expected, str(features.shape))
-
-
-def _compiled(network: keras.Model) -> keras.Model:
-    """Return a network as XLA fuses it, for whole batches of one size: twice as fast, half a second to compile."""
-    network.compile(jit_compile=keras.config.backend() != "torch")  # whose compiler needs one of C++
-    return network
-
-
-def _whole_batches(features: Matrix, batch_flows: int) -> int:
-    """Return how many flows lie in whole batches, 0 where there are too few to be worth compiling for."""
-    return len(features) - len(features) % batch_flows if len(features) >= WORTH_COMPILING else 0
-
-
-def _sigmoid(logits: Matrix) -> Matrix:
-    return np.asarray(keras.ops.convert_to_numpy(keras.ops.sigmoid(logits)), np.float32)
 
 
 def weights_digest(network: keras.Model) -> str:

@@ -20,9 +20,11 @@ from typing import Any
 import keras
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from models.dataset import TagDataset
 from models.saved_arrays import saved_arrays
+from models.tensors import Tensor
 
 Matrix = npt.NDArray[np.float32]
 Distances = npt.NDArray[np.float32]
@@ -59,11 +61,15 @@ class Shape:
 
     def distances(self, inputs: Matrix) -> Distances:
         """Return each flow's distance, 0 or more and about 1 for a flow of the cloud; inputs are normalised columns."""
-        centred = (inputs - self.centre) / self.spread
-        along = centred @ self.plane
-        across = np.square(centred).sum(axis=1) - np.square(along).sum(axis=1)
-        squares = np.square(along / self.deviations).sum(axis=1) + np.maximum(across, 0) / self.noise
-        return np.sqrt(squares / inputs.shape[1])
+        return np.asarray(ops.convert_to_numpy(self.distances_in(inputs)))
+
+    def distances_in(self, inputs: Tensor) -> Tensor:
+        """Return the same inside a network."""
+        centred = (inputs - self.centre) * (1 / self.spread)
+        along = ops.matmul(centred, self.plane)
+        across = ops.sum(ops.square(centred), axis=1) - ops.sum(ops.square(along), axis=1)
+        squares = ops.sum(ops.square(along * (1 / self.deviations)), axis=1) + ops.maximum(across, 0) / self.noise
+        return ops.sqrt(squares / len(self.centre))
 
 
 @dataclass(frozen=True)
@@ -93,7 +99,11 @@ class Familiarity:
 
     def far(self, inputs: Matrix) -> npt.NDArray[np.bool_]:
         """Return which flows are far from all that the detector knows, shape (n_flows,)."""
-        return np.logical_and.reduce([one.shape.distances(inputs) > one.reach for one in self.known])
+        return np.asarray(ops.convert_to_numpy(self.far_in(inputs)))
+
+    def far_in(self, inputs: Tensor) -> Tensor:
+        """Return the same inside a network."""
+        return ops.all(ops.stack([one.shape.distances_in(inputs) > one.reach for one in self.known]), axis=0)
 
     def with_local(self, local: "Familiarity") -> "Familiarity":
         """Return what is known after adapting to a network: the training's traffic and that network's, no third.
