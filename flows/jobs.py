@@ -41,12 +41,17 @@ def ingest(sources: list[Path], settings: Settings) -> list[StageResult]:
 
 @flow(name="train", flow_run_name="train on {train_on[0].name}")
 def train(train_on: list[Path], valid_on: list[Path], settings: Settings) -> Registered:
-    """Train on some sources, choose thresholds on others, register the detector and let the verdict decide."""
-    with side_by_side([*train_on, *valid_on], settings) as ahead:
+    """Train on some sources, choose thresholds on others, register the detector and let the verdict decide.
+
+    Ordinary traffic of other networks joins as `background.sources` says.
+    """
+    others = settings.background.sources
+    with side_by_side([*train_on, *valid_on, *others], settings) as ahead:
         learned, judged = ([_tables(one, settings, ahead)[-1] for one in part] for part in (train_on, valid_on))
-    tables = Tables([one.path for one in learned], [one.path for one in judged])
+        ordinary = [_flows(one, settings, ahead) for one in others]
+    tables = Tables(*([one.path for one in part] for part in (learned, judged, ordinary)))
     trained = train_detector(tables, settings)
-    show_counts([*learned, *judged, trained])
+    show_counts([*learned, *judged, *ordinary, trained])
     return register_detector(trained, tables, settings)
 
 

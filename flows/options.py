@@ -24,6 +24,10 @@ TrainOn = Annotated[
     list[Path], typer.Option("--train", metavar="SOURCE", help="Traffic with rules beside it, or labelled table.")
 ]
 ValidOn = Annotated[list[Path], typer.Option("--valid", metavar="SOURCE", help="Another one, to choose thresholds on.")]
+BackgroundOf = Annotated[
+    list[Path] | None,
+    typer.Option("--background", metavar="SOURCE", help="Ordinary traffic of another network, learned as benign."),
+]
 KeepState = Annotated[
     bool, typer.Option("--keep-state", help="Captures: read what has come since the last run; open flows wait.")
 ]
@@ -51,6 +55,12 @@ def settings_of(state: Path | None, config: Path | None, overrides: list[str] | 
     settings = load(config, with_state(state, overrides)).settings
     prepare(settings, verbose)
     return settings
+
+
+def with_background(settings: "Settings", sources: list[Path] | None) -> "Settings":
+    """Return the settings with more sources of background traffic, each once."""
+    together = tuple(dict.fromkeys((*settings.background.sources, *(sources or ()))))
+    return settings.model_copy(update={"background": settings.background.model_copy(update={"sources": together})})
 
 
 def keeping(overrides: list[str] | None, keep_state: bool) -> list[str]:

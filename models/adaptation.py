@@ -87,7 +87,7 @@ def suspects(fired: Mask, sources: npt.NDArray[np.int64], most: float) -> Mask:
     return np.asarray(chosen[sources])
 
 
-def lifted(values: npt.ArrayLike, scores: Scores, budget: float) -> tuple[float, ...]:
+def lifted(values: npt.ArrayLike, scores: Scores, budget: float, least: int = 0) -> tuple[float, ...]:
     """Return thresholds, none lower than before, under which at most a share of flows fire.
 
     Every tag may fire on as many flows; how many is the largest number under which all tags together keep the budget.
@@ -96,8 +96,9 @@ def lifted(values: npt.ArrayLike, scores: Scores, budget: float) -> tuple[float,
         values: Thresholds so far, shape (n_tags,).
         scores: Of flows taken for benign, shape (n_flows, n_tags), in [0, 1].
         budget: Share of the flows that may fire, in [0, 1).
+        least: So many of them may fire whatever the budget is; fewer than there are.
     """
-    most = int(budget * len(scores))
+    most = max(int(budget * len(scores)), least)
     highest = -np.sort(-np.partition(scores, len(scores) - most - 1, axis=0)[len(scores) - most - 1 :], axis=0)
     old = np.asarray(values, np.float64)
     for each in range(most, -1, -1):

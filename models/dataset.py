@@ -54,6 +54,11 @@ class TagDataset:
         """Return the chosen flows as a dataset of their own."""
         return TagDataset(self.features[chosen], self.tags[chosen], self.feature_names, self.tag_names)
 
+    def followed_by(self, other: "TagDataset") -> "TagDataset":
+        """Return the flows of both, which have the same columns and tags, as one dataset."""
+        features, tags = np.concatenate([self.features, other.features]), np.concatenate([self.tags, other.tags])
+        return TagDataset(features, tags, self.feature_names, self.tag_names)
+
 
 def read_dataset(paths: Sequence[Path], feature_names: Sequence[str], tag_names: Sequence[str]) -> TagDataset:
     """Read labelled Parquet tables, one after the other, into one dataset.

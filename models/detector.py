@@ -16,7 +16,7 @@ import os
 import shutil
 import zipfile
 from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,8 @@ class DetectorCard:
         view: What the set of its columns is called (`features.views`).
         calibration: Of scores, as measured on the validation flows; None for a network that nobody asks.
         vocabulary: Fingerprint of the vocabulary that its tags are from; empty where nobody said.
+        background: What it does on ordinary flows of other networks (`models.background.Background.told`); empty where
+            none joined the training.
     """
 
     tag_names: tuple[str, ...]
@@ -79,6 +81,7 @@ class DetectorCard:
     view: str = PACKETS
     calibration: Calibration | None = None
     vocabulary: str = ""
+    background: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "DetectorCard":

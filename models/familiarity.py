@@ -92,10 +92,12 @@ class Familiarity:
     Attributes:
         known: The traffic it was trained on, and behind it that of the network it was adapted to.
         limit: Share of far flows above which thresholds do not hold, in (0, 1).
+        trained: How many of them are of the training: its own traffic, and the background where there was one.
     """
 
     known: tuple[Known, ...]
     limit: float
+    trained: int = 1
 
     def far(self, inputs: Matrix) -> npt.NDArray[np.bool_]:
         """Return which flows are far from all that the detector knows, shape (n_flows,)."""
@@ -105,19 +107,25 @@ class Familiarity:
         """Return the same inside a network."""
         return ops.all(ops.stack([one.shape.distances_in(inputs) > one.reach for one in self.known]), axis=0)
 
+    def with_background(self, background: "Familiarity") -> "Familiarity":
+        """Return what is known after a training that learned ordinary traffic of other networks as well."""
+        return Familiarity((*self.known, *background.known), max(self.limit, background.limit), self.trained + 1)
+
     def with_local(self, local: "Familiarity") -> "Familiarity":
-        """Return what is known after adapting to a network: the training's traffic and that network's, no third.
+        """Return what is known after adapting to a network: the training's traffic and that network's, no other's.
 
         The training's stays known for its attacks: on the network they would be strangers. The larger limit counts.
         """
-        return Familiarity((self.known[0], local.known[0]), max(self.limit, local.limit))
+        known = (*self.known[: self.trained], *local.known)
+        return Familiarity(known, max(self.limit, local.limit), self.trained)
 
     def save(self, path: Path) -> None:
         """Write it as plain arrays, one row for each kind of traffic; their axes side by side."""
         shapes = [asdict(one.shape) for one in self.known]
         arrays: dict[str, Any] = {name: np.concatenate([shape[name] for shape in shapes], axis=-1) for name in ARRAYS}
         arrays |= {"reach": [one.reach for one in self.known], "noise": [one.shape.noise for one in self.known]}
-        np.savez(path, limit=self.limit, axes=[len(one.shape.deviations) for one in self.known], **arrays)
+        arrays |= {"limit": self.limit, "trained": self.trained}
+        np.savez(path, axes=[len(one.shape.deviations) for one in self.known], **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "Familiarity":
@@ -127,7 +135,8 @@ class Familiarity:
             ModelError: The file is damaged or of other arrays.
         """
         with saved_arrays(path, "what the detector knows") as saved:
-            return cls(_known(saved), float(saved["limit"]))
+            trained = int(saved["trained"]) if "trained" in saved else 1
+            return cls(_known(saved), float(saved["limit"]), trained)
 
 
 def _known(saved: Mapping[str, npt.NDArray[Any]]) -> tuple[Known, ...]:

@@ -6,6 +6,7 @@ Blocks of time stand for what flows have in common: flows of one scan are no ind
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,8 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.errors import ModelError
+from features.errors import ModelError, Uncalibrated
+from models.adaptation import lifted
+from models.metrics import false_alarm_rate, silent_rate
 from models.saved_arrays import saved_arrays
+from models.thresholds import Thresholds, ThresholdSettings, choose_thresholds
 
 MOST_FLOWS = 200_000
 LONGEST_BLOCK_S, FEWEST_BLOCKS = 60.0, 40
@@ -43,17 +47,45 @@ class ScoredFlows:
         tags: Shape (n_flows, n_tags), uint8, 0 or 1.
         scores: Same shape, float32, in [0, 1].
         blocks: When they began; None where that is unknown.
+        background: Scores of ordinary flows of other networks, shape (n_background, n_tags); None without any.
     """
 
     tags: npt.NDArray[np.uint8]
     scores: npt.NDArray[np.float32]
     blocks: Blocks | None = None
+    background: npt.NDArray[np.float32] | None = None
+
+    def thresholds(self, settings: ThresholdSettings) -> Thresholds:
+        """Choose thresholds under which both the benign flows and the background keep the budget of false alarms.
+
+        Of the background one flow may fire whatever the budget is; its rates are those of the other flows.
+
+        Raises:
+            Uncalibrated: Nothing can be detected so.
+        """
+        chosen = choose_thresholds(self.tags, self.scores, settings)
+        if self.background is None:
+            return chosen
+        cuts = lifted(chosen.values, self.background, settings.false_alarm_budget, min(1, len(self.background) - 1))
+        silent = silent_rate(self.tags, self.scores, cuts)
+        if silent == 1.0:
+            raise Uncalibrated(
+                "no threshold detects anything within the budget on the background",
+                f"{len(self.background):,} held-out flows of other networks",
+                f"false-alarm rate at most {settings.false_alarm_budget:g}",
+                "they score as high as every attack flow",
+                "look for attacks in the background, leave them out or allow for them: background.attack_share=0.05",
+            )
+        false_alarms = false_alarm_rate(self.tags, self.scores, cuts)
+        return replace(chosen, values=cuts, false_alarm_rate=false_alarms or 0.0, silent_rate=silent or 0.0)
 
     def sampled(self, most: int = MOST_FLOWS) -> "ScoredFlows":
         """Return at most about so many flows, evenly spread, attack and benign ones in the shares they had.
 
-        The hours of traffic shrink alike, so that false alarms per hour stay what they were.
+        The hours of traffic shrink alike, so that false alarms per hour stay what they were. Of the background as many.
         """
+        if self.background is not None and len(self.background) > most:
+            return replace(self, background=self.background[:: -(-len(self.background) // most)]).sampled(most)
         step = -(-len(self.tags) // most)
         if step == 1:
             return self
@@ -80,7 +112,10 @@ class ScoredFlows:
     def save(self, path: Path) -> None:
         """Write them as plain arrays."""
         block, hours = (self.blocks.of_flow, self.blocks.hours) if self.blocks else (np.empty(0, np.int32), np.nan)
-        np.savez_compressed(path, tags=self.tags, scores=self.scores, block=block, hours=hours)
+        arrays: dict[str, Any] = {"tags": self.tags, "scores": self.scores, "block": block, "hours": hours}
+        if self.background is not None:
+            arrays["background"] = self.background
+        np.savez_compressed(path, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> "ScoredFlows":
@@ -92,7 +127,8 @@ class ScoredFlows:
         with saved_arrays(path, "the scored validation flows") as saved:
             hours = float(saved["hours"])
             blocks = None if np.isnan(hours) else Blocks(saved["block"], hours)
-            return cls(saved["tags"], saved["scores"], blocks)
+            beside = saved.get("background")
+            return cls(saved["tags"], saved["scores"], blocks, beside)
 
 
 def read_blocks(paths: Sequence[Path]) -> Blocks:

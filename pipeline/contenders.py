@@ -18,15 +18,16 @@ import numpy.typing as npt
 from features.schema import SCHEMA_VERSION, fingerprint
 from features.table import columns_given, open_table
 from features.views import name_of
+from models.background import Background
 from models.boosting import BoostedTags, fit_boosting
 from models.calibration import Calibration, fit_calibration
 from models.dataset import TagDataset, read_dataset
 from models.detector import Detector, DetectorCard, benign_medians
-from models.familiarity import measure_familiarity
+from models.familiarity import Familiarity, measure_familiarity
 from models.losses import LossSettings
-from models.metrics import evaluate, false_alarm_rate, silent_rate
+from models.metrics import evaluate, false_alarm_rate, fired_tags, silent_rate
 from models.scored_flows import Blocks, ScoredFlows
-from models.thresholds import Thresholds, ThresholdSettings, choose_thresholds
+from models.thresholds import Thresholds, ThresholdSettings
 from models.training import TrainedNetwork, TrainingSettings, train_network
 from models.watch import EpochResult
 from pipeline.progress import Step, advance, say
@@ -72,6 +73,7 @@ class Choice:
         blocks: When the validation flows began.
         kept: Where the state of a training in progress is kept, a folder for each network; None keeps none.
         vocabulary: Fingerprint of the one that the tags are from.
+        background: Ordinary flows of other networks that join the training.
     """
 
     training: TrainingSettings
@@ -79,6 +81,11 @@ class Choice:
     blocks: Blocks | None = None
     kept: Path | None = None
     vocabulary: str = ""
+    background: Background | None = None
+
+    def learned(self, labelled: TagDataset) -> TagDataset:
+        """Return all flows to learn from."""
+        return self.background.beside(labelled) if self.background else labelled
 
 
 def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder: Path) -> None:
@@ -94,7 +101,7 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
     notes = {
         DETECTOR: fit_network(train, valid, choice, folder / DETECTOR),
         PLAIN: fit_network(train, valid, plain, folder / PLAIN),
-        BOOSTING: _fit_boosting(train, valid, choice.cuts, folder / BOOSTING_FILE),
+        BOOSTING: _fit_boosting(train, valid, choice, folder / BOOSTING_FILE),
     }
     for contender in [_network(DETECTOR, Detector.load(folder / DETECTOR)), *trained_beside(folder)]:
         notes[contender.name] |= {"validation": contender.evaluation(valid), "thresholds": contender.thresholds}
@@ -150,16 +157,19 @@ def fit_network(train: TagDataset, valid: TagDataset, choice: Choice, path: Path
         note = f"validation loss {result.validation_loss:.4f}"
         advance(Step(work, result.epoch, settings.epochs, "epochs", note))
 
-    trained = train_network(train, valid, settings, on_epoch, choice.kept / path.name if choice.kept else None)
+    kept = choice.kept / path.name if choice.kept else None
+    trained = train_network(choice.learned(train), valid, settings, on_epoch, kept)
     advance(Step(work, settings.epochs, settings.epochs, "epochs"))
     seconds = time.monotonic() - begun
     say(f"{work}: best of {len(trained.history)} epochs is epoch {trained.best_epoch}, {seconds:.0f} s")
-    _save(trained, train, valid, choice, path)
+    card = _save(trained, train, valid, choice, path)
     history = [{"epoch": result.epoch, **result.figures()} for result in trained.history]
-    return {"seconds": seconds, "best_epoch": trained.best_epoch, "history": history, "settings": settings.to_dict()}
+    notes = {"seconds": seconds, "best_epoch": trained.best_epoch, "history": history, "settings": settings.to_dict()}
+    return {**notes, "background": card.background} if choice.background else notes
 
 
-def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> None:
+def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> DetectorCard:
+    """Choose thresholds, measure what is known, save the detector, and return its card."""
     halves = Thresholds((HALF,) * len(train.tag_names), tuple("pooled" for _ in train.tag_names), 0.0, 0.0)
     card = DetectorCard(
         tag_names=train.tag_names,
@@ -171,22 +181,57 @@ def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice:
         settings={
             "training": choice.training.to_dict(),
             "thresholds": asdict(choice.cuts) if choice.cuts else {"all": HALF},
+            **({"background": choice.background.settings.to_dict()} if choice.background else {}),
         },
         validation={},
         view=name_of(train.feature_names),
         vocabulary=choice.vocabulary,
     )
-    scores = Detector(trained.network, card).score(valid.features)
-    cuts = choose_thresholds(valid.tags, scores, choice.cuts) if choice.cuts else _as_found(valid, scores, halves)
+    score = Detector(trained.network, card).score
+    scores = score(valid.features)
+    scored = _scored(score, scores, valid, choice)
+    cuts = scored.thresholds(choice.cuts) if choice.cuts else _as_found(valid, scores, halves)
     figures = evaluate(valid.tags, scores, cuts.values, valid.tag_names).to_dict()
-    card = replace(card, thresholds=cuts, validation=figures)
+    card = replace(card, thresholds=cuts, validation=figures, background=_elsewhere(score, cuts, choice))
     if not choice.cuts:
         Detector(trained.network, card).save(path)
-        return
+        return card
     card = replace(card, calibration=fit_calibration(valid.tags, scores, choice.cuts.least_positives))
-    known = measure_familiarity(trained.network, train, valid)
-    scored = ScoredFlows(valid.tags, scores, choice.blocks).sampled()
-    Detector(trained.network, card, known, scored).save(path)
+    Detector(trained.network, card, _known(trained, train, valid, choice), scored.sampled()).save(path)
+    return card
+
+
+def _scored(score: Callable[[Matrix], Matrix], scores: Matrix, valid: TagDataset, choice: Choice) -> ScoredFlows:
+    """Return the validation flows with their scores, and those of the held-out background without what is set aside."""
+    own = ScoredFlows(valid.tags, scores, choice.blocks)
+    if not choice.background:
+        return own
+    background = score(choice.background.held_out.features)
+    if choice.cuts and choice.background.settings.attack_share:
+        cuts = own.thresholds(choice.cuts).values
+        background = background[~choice.background.set_aside(_any(background, cuts))]
+    return replace(own, background=background)
+
+
+def _elsewhere(score: Callable[[Matrix], Matrix], cuts: Thresholds, choice: Choice) -> dict[str, Any]:
+    """Return what a network does on the background; empty where there is none."""
+    if not choice.background:
+        return {}
+    flows = choice.background.learned.followed_by(choice.background.held_out)
+    return choice.background.told(_any(score(flows.features), cuts.values))
+
+
+def _any(scores: Matrix, cuts: tuple[float, ...]) -> npt.NDArray[np.bool_]:
+    return np.asarray(fired_tags(scores, cuts).any(axis=1))
+
+
+def _known(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice: Choice) -> Familiarity:
+    own = measure_familiarity(trained.network, train, valid)
+    if not choice.background:
+        return own
+    return own.with_background(
+        measure_familiarity(trained.network, choice.background.learned, choice.background.held_out)
+    )
 
 
 def _as_found(valid: TagDataset, scores: Matrix, cuts: Thresholds) -> Thresholds:
@@ -195,12 +240,13 @@ def _as_found(valid: TagDataset, scores: Matrix, cuts: Thresholds) -> Thresholds
     return replace(cuts, false_alarm_rate=false_alarms, silent_rate=silent_rate(valid.tags, scores, cuts.values) or 0.0)
 
 
-def _fit_boosting(train: TagDataset, valid: TagDataset, cuts: ThresholdSettings | None, path: Path) -> dict[str, Any]:
+def _fit_boosting(train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> dict[str, Any]:
     """Grow the trees, choose their thresholds as the detector's are chosen, save both, and return how it went."""
     begun = time.monotonic()
-    boosted = fit_boosting(train)
+    boosted = fit_boosting(choice.learned(train))
     seconds = time.monotonic() - begun
-    thresholds = choose_thresholds(valid.tags, boosted.score(valid.features), cuts).values
+    scored = _scored(boosted.score, boosted.score(valid.features), valid, choice)
+    thresholds = scored.thresholds(choice.cuts or ThresholdSettings()).values
     saved = {"ensembles": boosted.ensembles, "shares": boosted.shares, "tag_names": boosted.tag_names}
     joblib.dump({**saved, "thresholds": thresholds}, path)
     say(f"gradient boosting beside it: one ensemble a tag, {seconds:.0f} s")

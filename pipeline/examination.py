@@ -12,7 +12,7 @@ from models.dataset import TagDataset
 from models.intervals import intervals
 from models.metrics import calibration_error, evaluate, fired_tags, silence_at_budget
 from models.scored_flows import Blocks, ScoredFlows, read_blocks
-from models.thresholds import ThresholdSettings, choose_thresholds
+from models.thresholds import ThresholdSettings
 from pipeline.contenders import Contender, Matrix
 from pipeline.settings import Settings
 
@@ -72,7 +72,7 @@ def _rechosen(known: ScoredFlows, flows: TagDataset, scores: Matrix, cuts: Thres
     """Yield what thresholds for each budget do here; nothing for a budget within which nothing can be detected."""
     for budget in BUDGETS:
         try:
-            chosen = choose_thresholds(known.tags, known.scores, replace(cuts, false_alarm_budget=budget))
+            chosen = known.thresholds(replace(cuts, false_alarm_budget=budget))
         except Uncalibrated:
             continue
         found = evaluate(flows.tags, scores, chosen.values, flows.tag_names)

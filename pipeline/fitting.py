@@ -3,17 +3,22 @@
 from pathlib import Path
 
 from features.labels.vocabulary import read_vocabulary
+from models.background import Background, BackgroundSettings
 from models.dataset import TagDataset, read_dataset
+from models.detector import DetectorCard, read_card
 from models.losses import LossSettings
 from models.network import NetworkSettings
 from models.scored_flows import read_blocks
 from models.thresholds import ThresholdSettings
 from models.training import TrainingSettings
+from pipeline.background import read_background
 from pipeline.contenders import Choice, fit_contenders
 from pipeline.manifest import Built
 from pipeline.progress import say
 from pipeline.settings import Settings
-from pipeline.train import Tables, chosen_view
+from pipeline.train import DETECTOR, TRAINING_FILE, Tables, chosen_view
+
+SENDERS_NAMED = 5
 
 
 def fit(tables: Tables, settings: Settings, artifact: Path, kept: Path) -> Built:
@@ -28,10 +33,47 @@ def fit(tables: Tables, settings: Settings, artifact: Path, kept: Path) -> Built
         f"training on {len(train):,} flows, {int(train.attack.sum()):,} of them attacks, "
         f"by the {len(view.columns)} columns of the view {view.name}"
     )
+    background, others = _background(tables, train, settings)
     cuts, blocks = threshold_settings(settings), read_blocks(tables.valid)
-    choice = Choice(training_settings(settings), cuts, blocks, kept, vocabulary.fingerprint)
+    choice = Choice(training_settings(settings), cuts, blocks, kept, vocabulary.fingerprint, background)
     fit_contenders(train, valid, choice, artifact)
-    return Built(len(train), {**_counts("train", train), **_counts("valid", valid)})
+    if background:
+        _say_what_fires(read_card(artifact / DETECTOR))
+    return Built(len(train), {**_counts("train", train), **_counts("valid", valid), **others})
+
+
+def background_settings(settings: Settings) -> BackgroundSettings:
+    """Return the settings of background traffic that the configuration asks for."""
+    return BackgroundSettings(**settings.background.model_dump(exclude={"sources"}))
+
+
+def _background(tables: Tables, train: TagDataset, settings: Settings) -> tuple[Background | None, dict[str, int]]:
+    """Return the background, if there is any, and its counts."""
+    if not tables.background:
+        return None, {}
+    found, counts = read_background(tables.background, train, background_settings(settings))
+    say(
+        f"background: {counts['learned']:,} ordinary flows of other networks join them and {counts['held_out']:,} are "
+        f"held out, of {counts['sources']:,} sources; left out {counts['tagged']:,} that carry a tag and "
+        f"{counts['over_share']:,} beyond a share of {settings.background.share:g}"
+    )
+    return found, {f"background.{name}": count for name, count in counts.items()}
+
+
+def _say_what_fires(card: DetectorCard) -> None:
+    """Say what the detector does on the background, and which senders look like attackers in it."""
+    said, firing = card.background, card.background["firing"]
+    say(
+        f"false alarms: {said['false_alarm_rate']:.3%} of the held-out flows of other networks, "
+        f"{card.thresholds.false_alarm_rate:.3%} of the benign validation flows"
+    )
+    for one in firing[:SENDERS_NAMED]:
+        say(
+            f"background: {one['fired']:,} of {one['flows']:,} flows of {one['sender']} fire though taken for benign: "
+            "an attack among ordinary traffic? Leave it out, or label it"
+        )
+    if len(firing) > SENDERS_NAMED:
+        say(f"background: so do most flows of {len(firing) - SENDERS_NAMED} more senders, named in {TRAINING_FILE}")
 
 
 def training_settings(settings: Settings) -> TrainingSettings:

@@ -10,7 +10,7 @@ from models.intervals import intervals
 from models.metrics import Evaluation, evaluate
 from models.registry import resolve
 from models.scored_flows import ScoredFlows
-from models.thresholds import ThresholdSettings, choose_thresholds
+from models.thresholds import ThresholdSettings
 from models.verdict import judge
 from pipeline.descendant import Descendant, enter, put_in_use, title_of
 from pipeline.progress import say
@@ -60,7 +60,7 @@ def rechoose(budget: Budget, uri: str, settings: Settings) -> Rechosen:
     share = flows.share_for(budget.per_hour) if budget.per_hour is not None else budget.share
     asked = settings.thresholds.model_copy(update={"false_alarm_budget": share})
     cuts = ThresholdSettings(**asked.model_dump())
-    chosen = choose_thresholds(flows.tags, flows.scores, cuts)
+    chosen = flows.thresholds(cuts)
     figures = evaluate(flows.tags, flows.scores, chosen.values, detector.card.tag_names)
     card = replace(
         detector.card,

@@ -129,13 +129,16 @@ def _log(run: TrackedRun, notes: dict[str, Any], tables: Tables, settings: Setti
     """Log settings, inputs, and for each contender its epochs and its figures on the validation flows."""
     sections = ("meter", "network", "loss", "training", "thresholds", "verdict")
     run.parameters({section: getattr(settings, section).model_dump(mode="json") for section in sections})
-    run.inputs([_input(path, "training") for path in tables.train])
+    if tables.background:
+        run.parameters({"background": settings.background.model_dump(mode="json", exclude={"sources"})})
+    run.inputs([_input(path, "training") for path in (*tables.train, *tables.background)])
     run.inputs([_input(path, "validation") for path in tables.valid])
     for contender, note in notes.items():
         for epoch in note.get("history", ()):
             figures = {key: value for key, value in epoch.items() if key != "epoch" and value is not None}
             run.figures({f"{contender}.{key}": value for key, value in figures.items()}, epoch["epoch"])
         run.figures({f"{contender}.valid.{key}": value for key, value in _numbers(note["validation"])})
+        run.figures({f"{contender}.background.{key}": value for key, value in _known(note.get("background", {}))})
     run.plain(notes, TRAINING_FILE)
 
 
@@ -157,9 +160,13 @@ def _log_reliability(run: TrackedRun, detector: Path) -> None:
 
 def _numbers(evaluation: dict[str, Any]) -> list[tuple[str, float]]:
     """Return the known numbers of an evaluation, those of a tag as TAG.NAME."""
-    whole = [(name, value) for name, value in evaluation.items() if name != "tags"]
-    of_tags = [(f"{tag['name']}.{name}", value) for tag in evaluation["tags"] for name, value in tag.items()]
-    return [(name, float(value)) for name, value in (*whole, *of_tags) if isinstance(value, int | float)]
+    tags = [pair for tag in evaluation["tags"] for pair in _known({f"{tag['name']}.{key}": tag[key] for key in tag})]
+    return [*_known(evaluation), *tags]
+
+
+def _known(plain: dict[str, Any]) -> list[tuple[str, float]]:
+    """Return the values that are numbers, by name."""
+    return [(name, float(value)) for name, value in plain.items() if isinstance(value, int | float)]
 
 
 def _input(path: Path, context: Any) -> InputNote:  # noqa: ANN401 (one of the literals)

@@ -35,6 +35,7 @@ def _parted(value: object) -> object:
 Share = Annotated[float, Field(ge=0, lt=1)]
 Portion = Annotated[float, Field(ge=0, le=1)]
 Numbers = Annotated[tuple[PositiveInt, ...], BeforeValidator(_parted)]
+Paths = Annotated[tuple[Path, ...], BeforeValidator(_parted)]
 Paces = Annotated[tuple[NonNegativeFloat, NonNegativeFloat, NonNegativeFloat], BeforeValidator(_parted)]
 
 
@@ -176,6 +177,17 @@ class ThresholdsSection(Section):
     blur: NonNegativeFloat = setting(0.03, "how far scores may shift, as a share of attack's distance from benign")
 
 
+class BackgroundSection(Section):
+    """Ordinary traffic of other networks that joins a training (becomes models.background.BackgroundSettings)."""
+
+    sources: Paths = setting((), "captures, flow records or tables of it; --background adds more")
+    share: Annotated[float, Field(gt=0, lt=1)] = setting(0.5, "highest share of the training flows", "share")
+    held_out: Annotated[float, Field(gt=0, lt=1)] = setting(
+        0.2, "share of it, whole sources where there are five, that thresholds and guard are chosen by", "share"
+    )
+    attack_share: Share = setting(0.0, "share of the held-out flows that attacks may be", "share")
+
+
 class AdaptSection(Section):
     """How a detector is adapted to a network (becomes models.adaptation.AdaptSettings)."""
 
@@ -231,6 +243,7 @@ class Settings(Section):
     loss: LossSection = LossSection()
     training: TrainingSection = TrainingSection()
     thresholds: ThresholdsSection = ThresholdsSection()
+    background: BackgroundSection = BackgroundSection()
     adapt: AdaptSection = AdaptSection()
     verdict: VerdictSection = VerdictSection()
     mlflow: MlflowSection = MlflowSection()

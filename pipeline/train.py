@@ -21,16 +21,28 @@ DETECTOR, TRAINING_FILE = "detector", "training.json"
 
 @dataclass(frozen=True)
 class Tables:
-    """Labelled tables to learn from, and others, of other captures, to choose thresholds on."""
+    """Labelled tables to learn from, and others, of other captures, to choose thresholds on.
+
+    Attributes:
+        train: To learn from.
+        valid: To choose thresholds on.
+        background: Of ordinary traffic of other networks, labelled or not, that joins the training.
+    """
 
     train: Sequence[Path]
     valid: Sequence[Path]
+    background: Sequence[Path] = ()
+
+    @property
+    def by_role(self) -> dict[str, Sequence[Path]]:
+        """The tables of each role."""
+        return {"train": self.train, "valid": self.valid, "background": self.background}
 
     def digests(self) -> dict[str, str]:
         """Return the content of each by its role."""
         return {
             f"{role} {number}": digest(table)
-            for role, tables in (("train", self.train), ("valid", self.valid))
+            for role, tables in self.by_role.items()
             for number, table in enumerate(tables)
         }
 
@@ -44,8 +56,9 @@ def train(tables: Tables, settings: Settings) -> StageResult:
         InputError: A table is missing, unlabelled or of another schema version, or the two sets share one.
         ModelError: Training diverged, or no usable threshold could be chosen.
     """
-    for table in (*tables.train, *tables.valid):
-        open_table(table, labelled=True).close()
+    for role, ones in tables.by_role.items():
+        for table in ones:
+            open_table(table, labelled=role != "background").close()
     asked = plan(tables, settings)
     _require_apart(asked.inputs)
     trainings = asked.artifact.with_name(f".{asked.artifact.name}.training")
@@ -66,7 +79,7 @@ def plan(tables: Tables, settings: Settings) -> Plan:
         detector_folder(settings, chosen_view(tables, settings).name),
         tables.digests(),
         {
-            **_chosen(settings),
+            **_chosen(tables, settings),
             "schema": fingerprint(),
             "vocabulary": read_vocabulary(settings.labels.vocabulary).fingerprint,
         },
@@ -79,14 +92,14 @@ def chosen_view(tables: Tables, settings: Settings) -> View:
     Raises:
         ModelMismatch: The tables lack columns of the view that the settings ask for.
     """
-    return view_of(given_by((*tables.train, *tables.valid)), settings.detector.view)
+    return view_of(given_by((*tables.train, *tables.valid, *tables.background)), settings.detector.view)
 
 
 def given_by(tables: Sequence[Path]) -> frozenset[str]:
-    """Return the feature columns that all labelled tables give."""
+    """Return the feature columns that all tables give."""
     given = frozenset(FEATURE_NAMES)
     for path in tables:
-        with open_table(path, labelled=True) as table:
+        with open_table(path) as table:
             given &= columns_given(table)
     return given
 
@@ -106,19 +119,30 @@ def modules_needed(settings: Settings) -> tuple[str, ...]:
     return ("pipeline.register", *(() if detector_folder(settings).exists() else ("pipeline.fitting",)))
 
 
-def _chosen(settings: Settings) -> dict[str, Any]:
+def _chosen(tables: Tables, settings: Settings) -> dict[str, Any]:
     sections = ("detector", "network", "loss", "training", "thresholds")
-    return {name: getattr(settings, name).model_dump(mode="json") for name in sections}
+    chosen = {name: getattr(settings, name).model_dump(mode="json") for name in sections}
+    background = settings.background.model_dump(mode="json", exclude={"sources"}) if tables.background else {}
+    return {**chosen, **({"background": background} if background else {})}
 
 
 def _require_apart(inputs: Mapping[str, str]) -> None:
-    train, valid = ({inputs[role] for role in inputs if role.startswith(kind)} for kind in ("train", "valid"))
+    train, valid, background = (
+        {inputs[role] for role in inputs if role.startswith(kind)} for kind in ("train", "valid", "background")
+    )
     if train & valid:
         raise InputError(
             "the same flows for training and validation",
             "flowtag train",
             "another capture to choose thresholds on",
             next_step="name other tables with --valid",
+        )
+    if background & (train | valid):
+        raise InputError(
+            "the same flows as labelled traffic and as background",
+            "flowtag train",
+            "ordinary traffic of other networks",
+            next_step="name other sources with --background",
         )
 
 

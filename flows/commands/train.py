@@ -7,12 +7,26 @@ from dataclasses import asdict
 import typer
 
 from features.errors import ModelError
-from flows.options import ConfigFile, Json, Overrides, State, TrainOn, ValidOn, Verbose, ViewName, settings_of, show
+from flows.options import (
+    BackgroundOf,
+    ConfigFile,
+    Json,
+    Overrides,
+    State,
+    TrainOn,
+    ValidOn,
+    Verbose,
+    ViewName,
+    settings_of,
+    show,
+    with_background,
+)
 
 
 def train(
     train_on: TrainOn,
     valid_on: ValidOn,
+    background: BackgroundOf = None,
     view: ViewName = None,
     state: State = None,
     config: ConfigFile = None,
@@ -25,12 +39,14 @@ def train(
     It is registered all the same; exit 5 if it is not fit.
     """
     chosen = [*(overrides or ()), *([f"detector.view={view}"] if view else ())]
-    settings = settings_of(state, config, chosen, verbose)
+    settings = with_background(settings_of(state, config, chosen, verbose), background)
     from flows.session import recorded
-    from pipeline.sources import check_apart, check_labelled
+    from pipeline.sources import check, check_apart, check_labelled
     from pipeline.train import modules_needed
 
-    check_apart([*train_on, *valid_on])
+    check_apart([*train_on, *valid_on, *settings.background.sources])
+    for source in settings.background.sources:
+        check(source, settings)
     for source in (*train_on, *valid_on):
         check_labelled(source, settings)
     with recorded(settings, modules_needed(settings)):

@@ -1,5 +1,6 @@
 """Which flows a detector knows: its own, not a stranger's; and what it says survives saving."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -101,6 +102,18 @@ def test_two_kinds_of_traffic_are_known_side_by_side(
         assert knowing.far(stranger * np.tile([1e6, -1e6], 4).astype(np.float32)).mean() > 0.5
     third = familiarity.with_local(local).with_local(familiarity)
     assert third.known == (familiarity.known[0], familiarity.known[0])
+
+
+def test_the_background_of_a_training_stays_known(familiarity: Familiarity, tmp_path: Path) -> None:
+    """Behind a training with background come two kinds of traffic; adapting adds a third, adapting anew replaces it."""
+    background, local, other = (replace(familiarity, limit=limit) for limit in (0.2, 0.15, 0.3))
+    trained = familiarity.with_background(background)
+    trained.save(tmp_path / FAMILIARITY_FILE)
+    trained = Familiarity.load(tmp_path / FAMILIARITY_FILE)
+    assert (len(trained.known), trained.trained, trained.limit) == (2, 2, 0.2)
+    adapted = trained.with_local(local)
+    assert (len(adapted.known), adapted.limit) == (3, 0.2)
+    assert (len(adapted.with_local(other).known), adapted.with_local(other).limit) == (3, 0.3)
 
 
 def test_a_file_of_one_kind_of_traffic_is_read_as_before(familiarity: Familiarity, tmp_path: Path) -> None:

@@ -7,9 +7,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from features.errors import ModelError
+from features.errors import ModelError, Uncalibrated
 from models.detector import Detector
 from models.scored_flows import Blocks, ScoredFlows, read_blocks
+from models.thresholds import ThresholdSettings
 
 
 def some_flows(flows: int = 1_000) -> ScoredFlows:
@@ -30,6 +31,46 @@ def test_saved_flows_come_back(tmp_path: Path) -> None:
         if again.blocks and flows.blocks:
             np.testing.assert_array_equal(again.blocks.of_flow, flows.blocks.of_flow)
             assert again.blocks.hours == 2.0
+
+
+def judged(background: list[float] | None) -> ScoredFlows:
+    """Return 40 attack flows that score 0.6 to 0.99 and 2,000 benign ones below 0.3, and a background of one tag."""
+    tags = np.zeros((2_040, 1), np.uint8)
+    tags[:40] = 1
+    scores = np.concatenate([np.linspace(0.6, 0.99, 40), np.linspace(0.0, 0.3, 2_000)])[:, None].astype(np.float32)
+    beside = None if background is None else np.array(background, np.float32)[:, None]
+    return ScoredFlows(tags, scores, background=beside)
+
+
+def test_thresholds_keep_the_budget_on_the_background_too() -> None:
+    """One background flow of three may fire: the threshold stands above the second highest, and costs what is below."""
+    alone, quiet, loud = (judged(one).thresholds(ThresholdSettings()) for one in (None, [0.1] * 3, [0.1, 0.7, 0.8]))
+    assert alone == quiet
+    assert 0.3 < alone.values[0] < 0.6
+    assert alone.silent_rate == 0
+    assert float(np.float32(0.7)) < loud.values[0] <= float(np.float32(0.8))
+    assert loud.silent_rate == pytest.approx(
+        sum(score <= 0.7 for score in np.linspace(0.6, 0.99, 40, dtype=np.float32)) / 40
+    )
+    assert loud.false_alarm_rate == 0
+
+
+def test_a_background_that_scores_like_attacks() -> None:
+    """Where it leaves nothing to detect, that is an error that says where to look."""
+    with pytest.raises(Uncalibrated, match="attack_share"):
+        judged([0.999, 0.9999, 0.999]).thresholds(ThresholdSettings())
+
+
+def test_the_background_is_kept_and_sampled(tmp_path: Path) -> None:
+    """It survives a file, and of too much of it an even share is kept."""
+    flows = judged([at / 1_000 for at in range(1_000)])
+    flows.save(tmp_path / "flows.npz")
+    again = ScoredFlows.load(tmp_path / "flows.npz")
+    assert again.background is not None
+    np.testing.assert_array_equal(again.background, flows.background)
+    fewer = flows.sampled(500).background
+    assert fewer is not None
+    assert fewer[:3, 0].tolist() == pytest.approx([0.0, 0.002, 0.004])
 
 
 @pytest.mark.parametrize("content", [b"", b"PK", b"not arrays"])

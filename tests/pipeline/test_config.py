@@ -163,6 +163,7 @@ def test_sections_repeat_the_layers_below() -> None:
     from features.metering.meter import MeterSettings  # noqa: PLC0415 (Keras and numba only where they are compared)
     from features.records.settings import RecordSettings  # noqa: PLC0415
     from models.adaptation import AdaptSettings  # noqa: PLC0415
+    from models.background import BackgroundSettings  # noqa: PLC0415
     from models.losses import LossSettings  # noqa: PLC0415
     from models.network import NetworkSettings  # noqa: PLC0415
     from models.thresholds import ThresholdSettings  # noqa: PLC0415
@@ -179,4 +180,5 @@ def test_sections_repeat_the_layers_below() -> None:
     assert {**settings.training.model_dump(), "false_alarm_budget": budget} == defaults(TrainingSettings)
     assert settings.thresholds.model_dump() == defaults(ThresholdSettings)
     assert settings.adapt.model_dump() == defaults(AdaptSettings)
+    assert settings.background.model_dump(exclude={"sources"}) == defaults(BackgroundSettings)
     assert {**settings.verdict.model_dump(), "false_alarm_budget": budget} == defaults(VerdictLimits)
