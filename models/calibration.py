@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from models.metrics import Scores, Tags, calibration_error
-from models.thresholds import logits_of, sigmoid
+from models.tensors import Tensor
+from models.thresholds import HIGHEST, LOWEST, logits_of, sigmoid
 
 BINS = 10
 STEPS = 50
@@ -39,6 +41,11 @@ class Calibration:
     def probabilities(self, scores: Scores) -> npt.NDArray[np.float32]:
         """Return the probabilities of scores, shape (n_flows, n_tags), in the order of the scores."""
         return sigmoid(np.asarray(self.slopes) * logits_of(scores) + np.asarray(self.offsets)).astype(np.float32)
+
+    def probabilities_in(self, logits: Tensor) -> Tensor:
+        """Return the same of the scores' logits inside a network."""
+        slopes, offsets = (np.asarray(one, np.float32) for one in (self.slopes, self.offsets))
+        return ops.sigmoid(ops.clip(logits, LOWEST, HIGHEST) * slopes + offsets)
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "Calibration":

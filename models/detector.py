@@ -45,7 +45,7 @@ ADAPTED = "adapt"
 """The part of a card's settings that says how the detector was adapted to a network; absent where it was not."""
 BATCH_FLOWS = 8_192
 WORTH_COMPILING = 65_536
-SCORES, FAR, ANY = "scores", "far", "any_attack"
+SCORES, PROBABILITIES, FAR, ANY = "scores", "probabilities", "far", "any_attack"
 
 Matrix = npt.NDArray[np.float32]
 
@@ -154,10 +154,9 @@ class Detector:
             ModelMismatch: The number of columns is not the detector's.
         """
         found = self._asked(features, BATCH_FLOWS)
-        scores, curves = found[SCORES], self.card.calibration
         any_attack = found[ANY][:, 0] if ANY in found else None
         far = found.get(FAR, np.zeros(len(features), np.bool_))
-        return Answers(scores, curves.probabilities(scores) if curves else scores, any_attack, far)
+        return Answers(found[SCORES], found.get(PROBABILITIES, found[SCORES]), any_attack, far)
 
     def far(self, features: Matrix) -> npt.NDArray[np.bool_]:
         """Return which flows are unlike all that the detector learned from, as `answers` says."""
@@ -180,6 +179,8 @@ class Detector:
     def _answering(self) -> keras.Model:
         """The network with all that is asked of it as outputs, by name: what one pass finds, NumPy need not."""
         outputs = {SCORES: ops.sigmoid(self.network.output)}
+        if self.card.calibration:
+            outputs[PROBABILITIES] = self.card.calibration.probabilities_in(self.network.output)
         if self.familiarity:
             outputs[FAR] = self.familiarity.far_in(self.network.get_layer(NORMALISER).output)
         if has_head(self.network):

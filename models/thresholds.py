@@ -21,7 +21,7 @@ Source = Literal["tuned", "pooled"]
 Mask = npt.NDArray[np.bool_]
 
 # float32 scores saturate within these logits: 1 - 2^-24 has logit 16.6, and below the lowest nothing can fire.
-_LOWEST, _HIGHEST = -30.0, 17.0
+LOWEST, HIGHEST = -30.0, 17.0
 _COARSEST_STEP = 0.2
 _LEAST_BLUR = 0.1
 _SWEEPS = 4
@@ -175,7 +175,7 @@ class _Tuner:
         if (self.logits[~self.benign] >= cuts).any():
             return cuts
         # blurred, no cut may keep the budget: then a shared one just above all benign flows but those allowed
-        shared = np.full_like(cuts, _LOWEST)
+        shared = np.full_like(cuts, LOWEST)
         return shared + self._least_shift(shared)
 
     def _blur(self) -> float:
@@ -222,7 +222,7 @@ class _Curve:
     def __init__(self, blur: float) -> None:
         self.blur = blur
         self.step = min(blur / 2, _COARSEST_STEP)
-        self.cuts = np.arange(_LOWEST, _HIGHEST + 2 * self.step, self.step)
+        self.cuts = np.arange(LOWEST, HIGHEST + 2 * self.step, self.step)
         self.reached = sigmoid((self.cuts - self.cuts[:, None]) / blur)
 
     def alarms(self, logits: npt.NDArray[np.float64], others: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -256,7 +256,7 @@ class _Curve:
         return float(self.cuts[best]) if usable[best] and weighted_f1[best] > 0 else np.inf
 
     def _bin(self, logits: npt.NDArray[np.float64]) -> npt.NDArray[np.intp]:
-        return np.rint((logits - _LOWEST) / self.step).astype(np.intp)
+        return np.rint((logits - LOWEST) / self.step).astype(np.intp)
 
 
 def _sum_beyond(counts: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -266,12 +266,12 @@ def _sum_beyond(counts: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def logits_of(scores: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
     """Return logits of scores in [0, 1], bounded where float32 cannot tell scores from 0 or 1."""
-    inside = np.clip(scores.astype(np.float64), np.exp(_LOWEST), 1.0 - np.exp(-_HIGHEST))
-    return np.clip(np.log(inside) - np.log1p(-inside), _LOWEST, _HIGHEST)
+    inside = np.clip(scores.astype(np.float64), np.exp(LOWEST), 1.0 - np.exp(-HIGHEST))
+    return np.clip(np.log(inside) - np.log1p(-inside), LOWEST, HIGHEST)
 
 
 def _as_scores(cuts: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    return np.where(cuts > _HIGHEST, NEVER_FIRES, sigmoid(cuts))
+    return np.where(cuts > HIGHEST, NEVER_FIRES, sigmoid(cuts))
 
 
 def sigmoid(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
