@@ -19,8 +19,7 @@ from features.kernel_types import NEVER
 from features.metering.flow_record import FLOW, EndReason, Fields
 from features.metering.meter import CaptureMeter, MeterSettings, Paused
 from features.metering.zeek_state import conn_states, histories
-from features.payload.columns import payload_columns
-from features.payload.facts import Facts
+from features.payload.waiting import Waiting
 from features.schema import COLUMNS, arrow_schema
 
 END_REASONS = texts(["", *(reason.name.lower() for reason in EndReason)])
@@ -38,16 +37,16 @@ class Extraction:
         self._meter = CaptureMeter(settings)
         self._capture = capture
         self._schema = arrow_schema()
-        self._facts: dict[int, Facts] = {}
+        self._payloads = Waiting()
         self.counts: dict[str, int] = {}
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Read the captures and yield their flows; every iteration reads them anew, or what has come since."""
+        self._payloads = Waiting()
         if self._kept is not None:
             yield from self._further(self._kept)
             return
         window = ContextWindow(FLOW)
-        self._facts = {}
         rows = 0
         for ready in self._in_context(window):
             yield self._rows(ready, rows)
@@ -57,7 +56,7 @@ class Extraction:
     def _in_context(self, window: ContextWindow) -> Iterator[Ready]:
         seed = secrets.randbits(63)
         for batch in self._meter.meter(self._paths):
-            self._facts |= batch.facts
+            self._payloads.add(batch.facts)
             yield from window.push(batch.flows, neighbours(batch.flows, seed), batch.watermark_ns)
         yield from window.finish()
 
@@ -66,15 +65,15 @@ class Extraction:
         window = ContextWindow(FLOW)
         if kept.arrays:
             window.go_on(kept.arrays)
+            self._payloads.go_on(kept.arrays)
         kept.seed = kept.seed or secrets.randbits(63)
         known = {path: kept.read_before(path) for path in self._paths}
         paused = Paused(dict(kept.arrays), {path: one.records for path, one in known.items() if one})
         sizes = {path: path.stat().st_size for path in self._paths}
         changed = [path for path in self._paths if kept.has_news_of(path)]
         first, waited = kept.rows, window.waiting
-        self._facts = kept.facts
         for batch in self._meter.meter(changed, paused):
-            self._facts |= batch.facts
+            self._payloads.add(batch.facts)
             shown = neighbours(batch.flows, kept.seed)
             pushed = window.push(batch.flows, shown, batch.watermark_ns)
             for ready in chain(pushed, window.complete(batch.watermark_ns)):
@@ -82,7 +81,7 @@ class Extraction:
                 kept.rows += len(ready.flows)
         for path in changed:
             kept.note(path, sizes[path], paused.records[path])
-        kept.arrays = {**paused.arrays, **window.kept()}
+        kept.arrays = {**paused.arrays, **window.kept(), **self._payloads.kept()}
         self.counts = {
             **self._meter.counts,
             "context_cut_short": window.cut_short,
@@ -93,14 +92,10 @@ class Extraction:
 
     def _rows(self, ready: Ready, first_id: int) -> pa.RecordBatch:
         columns = {**flow_columns(ready.flows), **ready.columns}
-        made = {**_identity(ready.flows, self._capture, first_id), **_course(ready.flows), **self._payload(ready.flows)}
+        made = {**_identity(ready.flows, self._capture, first_id), **_course(ready.flows)}
+        made |= self._payloads.take(ready.flows["facts"])
         arrays = [made[column.name] if column.name in made else nullable(columns[column.name]) for column in COLUMNS]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
-
-    def _payload(self, flows: npt.NDArray[np.void]) -> dict[str, pa.Array]:
-        places = np.flatnonzero(flows["facts"] != NEVER)
-        facts = [self._facts.pop(number) for number in flows["facts"][places].tolist()]
-        return payload_columns(len(flows), places, facts)
 
 
 def extract(paths: Sequence[Path], settings: MeterSettings, capture: str = "", kept: Kept | None = None) -> Extraction:

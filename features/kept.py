@@ -1,7 +1,8 @@
 """What is kept between two passes over one growing set of captures: the live flows and all that they came from.
 
 A file of NumPy's npz, without pickles: `about` is JSON (version, fingerprint, files), every other the bytes of one
-array of the meter, the fragment store or the context window. It fits only the settings and the version that wrote it.
+array of the meter, the fragment store, the context window or what payloads say. It fits only the settings and the
+version that wrote it.
 """
 
 import hashlib
@@ -19,10 +20,9 @@ from features.errors import InputError
 from features.metering.flow_record import FLOW
 from features.metering.flow_table import LIVE, STATE
 from features.metering.meter import MeterSettings
-from features.payload.facts import Facts
 from features.payload.snippets import CHUNK, POOL
 
-VERSION = 1
+VERSION = 2
 ABOUT = "about"
 READ_BYTES = 1 << 20
 
@@ -50,7 +50,6 @@ class Kept:
         arrays: Of the meter and the context window by name; empty before the first pass.
         files: Every file read so far.
         rows: Rows handed out so far.
-        facts: What the payloads of flows say that wait for their neighbours, by the number in their row.
         seed: Of the hashes that neighbours are grouped by, 0 before the first pass.
     """
 
@@ -58,7 +57,6 @@ class Kept:
     files: list[FileRead] = field(default_factory=list)
     rows: int = 0
     seed: int = 0
-    facts: dict[int, Facts] = field(default_factory=dict)
 
     def read_before(self, path: Path) -> FileRead | None:
         """Return what was read of a file before: of those whose bytes it begins with, the longest."""
@@ -87,7 +85,6 @@ class Kept:
             "fingerprint": fingerprint(settings),
             "rows": self.rows,
             "seed": self.seed,
-            "facts": list(self.facts.items()),
             "files": [asdict(known) for known in self.files],
         }
         text = np.frombuffer(json.dumps(about).encode(), np.uint8)
@@ -107,7 +104,6 @@ class Kept:
             about = json.loads(arrays.pop(ABOUT).tobytes())
             files = [FileRead(**known) for known in about["files"]]
             made_by, rows, seed = (about["version"], about["fingerprint"]), about["rows"], about["seed"]
-            facts = {int(number): said for number, said in about["facts"]}
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise InputError("what was kept of earlier runs cannot be read", str(path), "", str(error)) from error
         if made_by != (VERSION, fingerprint(settings)):
@@ -118,7 +114,7 @@ class Kept:
                 str(made_by[1]),
                 "use the settings of the earlier runs, or move the folder away to begin anew",
             )
-        return cls(arrays, files, rows, seed, facts)
+        return cls(arrays, files, rows, seed)
 
 
 def fingerprint(settings: MeterSettings) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.agreement.frames import TCP, UDP, End, Frame, Key, short
+from features.kernel_types import NEVER
 from features.metering.flow_record import EndReason
 from features.metering.meter import CaptureMeter, MeterSettings
 from features.payload.facts import Facts
@@ -105,8 +106,11 @@ def meter(path: Path, tool: str, frames: Sequence[Frame], layer: str = "outer") 
 
 def _rows(path: Path, one: Round, layer: str) -> Iterable[tuple[np.void, Facts]]:
     for batch in CaptureMeter(replace(one.settings, layer=layer)).meter([path]):
-        chosen = (row for row in batch.flows if int(row["protocol"]) in one.protocols)
-        yield from ((row, batch.facts.get(int(row["facts"]), {})) for row in chosen)
+        said = [{name: value for name, value in row.items() if value is not None} for row in batch.facts.to_pylist()]
+        told = np.cumsum(batch.flows["facts"] != NEVER) - 1
+        for row, at in zip(batch.flows, told.tolist(), strict=True):
+            if int(row["protocol"]) in one.protocols:
+                yield row, said[at] if row["facts"] != NEVER else {}
 
 
 def _flow(row: np.void, frames: Sequence[Frame], waiting: dict[Key, list[int]]) -> Flow:

@@ -5,12 +5,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from features.payload.dns import dns_facts
-from features.payload.http import http_request_facts
+from features.payload.flow_facts import DNS_PORTS, TCP, UDP, flow_facts
 from features.payload.quic import quic_version
 from features.payload.quic_initial import client_handshake
 from features.payload.snippets import HELLO_BYTES, SIDE_BYTES
-from features.payload.tls import tls_facts
 
 KEPT_BYTES = SIDE_BYTES[0]
 EMPTY_HASH = hashlib.sha256(b"").hexdigest()[:12]
@@ -60,13 +58,17 @@ def unkept(value: Value) -> bool:
 
 def later_name(value: Value) -> bool:
     """Tell whether a message of the flow asks for their name."""
-    names = {_plain(str(dns_facts(one).get("dns_query", ""))) for one in value.every}
+    names = {_plain(_question(one)) for one in value.every}
     return _plain(value.theirs or "?") in names
+
+
+def _question(message: bytes) -> str:
+    return str(flow_facts(UDP, (0, DNS_PORTS[0]), message, b"").get("dns_query", ""))
 
 
 def without_question(value: Value) -> bool:
     """Tell whether neither side begins with a message that has a whole question."""
-    return value.ours is None and not any("dns_query" in dns_facts(one) for one in value.firsts)
+    return value.ours is None and not any(map(_question, value.firsts))
 
 
 def masked(value: Value) -> bool:
@@ -115,7 +117,7 @@ def offered(value: Value) -> bool:
 
 
 def _fingerprint(stream: bytes) -> str:
-    return str(tls_facts(stream).get("tls_ja4", ""))
+    return str(flow_facts(TCP, (0, 0), stream, b"").get("tls_ja4", ""))
 
 
 def of_nothing(value: Value) -> bool:
@@ -149,7 +151,9 @@ def other_side(value: Value) -> bool:
 
 def forbidden(value: Value) -> bool:
     """Tell whether no side begins with a request that we take for one."""
-    return value.ours is None and not any(http_request_facts(first) for first in value.firsts)
+    return value.ours is None and not any(
+        "http_method" in flow_facts(TCP, (0, 0), first, b"") for first in value.firsts
+    )
 
 
 def c_string(value: Value) -> bool:

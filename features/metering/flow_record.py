@@ -56,7 +56,10 @@ FLOW = np.dtype(
         ("end_reason", "u1"),
         ("established", "u1"),  # TCP: SYN, SYN-ACK and the closing ACK were all seen
         ("vlan", "u4"),  # ids of the innermost tags, twelve bits each; 0 where there are none or they are no part of it
-        ("facts", "i4"),  # number of what its payload says, given when it is handed out; NEVER where that is nothing
+        (
+            "facts",
+            "i4",
+        ),  # number of the row that says what its payload says, given when it is handed out; NEVER without
         # time and volumes, per direction
         ("packets", "i4", (2,)),
         ("first_ns", "i8"),

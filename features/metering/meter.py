@@ -29,6 +29,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 
 from features.captures.bundles import unbundled
 from features.captures.byte_source import can_be_read_again
@@ -39,15 +40,14 @@ from features.kernel_types import NEVER
 from features.metering.flow_record import FLOW, EndReason
 from features.metering.flow_table import HASH_WORDS, Limits, Table, new_table
 from features.metering.meter_kernel import LATENESS_NS, RELINK_NS, end_capture, meter_packets, with_more_slots
-from features.payload.facts import Facts
-from features.payload.flow_facts import flow_facts
+from features.payload.flow_facts import read_payloads
 from features.payload.snippets import taken_out
+from features.payload.waiting import LARGEST_NUMBER
 
 BATCH_FLOWS = 32_768
 FIRST_FRAGMENTS = 4096
 LARGEST_SETTING = 1e9
 LAYERS = ("outer", "inner")
-LARGEST_NUMBER = (1 << 31) - 1
 
 
 @dataclass(frozen=True)
@@ -102,12 +102,13 @@ class FlowBatch:
     Attributes:
         flows: FLOW rows, BATCH_FLOWS of them but in the last batch.
         watermark_ns: Every flow whose last_ns is smaller has been handed out, in this batch or before.
-        facts: What the payloads of these flows say, by the number in the flows' field of that name.
+        facts: What the payloads of these flows say: columns of the group "payload", a row for each number in the flows'
+            field of that name, in rising order.
     """
 
     flows: np.ndarray
     watermark_ns: int
-    facts: dict[int, Facts]
+    facts: pa.RecordBatch
 
 
 @dataclass
@@ -260,22 +261,19 @@ class _Run:
 
     def _hand_out(self, watermark_ns: int) -> FlowBatch:
         flows = self._table.export[: self._exported()]
-        facts = dict(self._facts(flows))
+        facts = self._facts(flows)
         self._table.state["exported"] = 0
         self._table = self._table._replace(export=np.empty(BATCH_FLOWS, FLOW))
         return FlowBatch(flows, watermark_ns, facts)
 
-    def _facts(self, flows: np.ndarray) -> Iterator[tuple[int, Facts]]:
-        """Yield by number what the flows' payloads say, and write the numbers to the flows."""
+    def _facts(self, flows: np.ndarray) -> pa.RecordBatch:
+        """Return what the flows' payloads say, and write the numbers of its rows to the flows."""
         flows["facts"] = NEVER
         rows = np.flatnonzero((self._table.snippets.export[: len(flows)] != NEVER).any(axis=1))
-        keys = [flows[name][rows].tolist() for name in ("protocol", "src_port", "dst_port")]
-        for row, protocol, *ports, sides in zip(rows, *keys, taken_out(self._table.snippets, rows), strict=True):
-            facts = flow_facts(protocol, ports, *sides)
-            if facts:
-                flows["facts"][row] = self._next_facts
-                yield self._next_facts, facts
-                self._next_facts = self._next_facts + 1 & LARGEST_NUMBER
+        flows["facts"][rows] = self._next_facts + np.arange(len(rows)) & LARGEST_NUMBER
+        self._next_facts = self._next_facts + len(rows) & LARGEST_NUMBER
+        ports = np.stack([flows["src_port"][rows], flows["dst_port"][rows]], axis=1)
+        return read_payloads(flows["protocol"][rows], ports, taken_out(self._table.snippets, rows))
 
     def counts(self) -> dict[str, int]:
         """Return the counts of CaptureMeter."""

@@ -1,28 +1,16 @@
-"""DNS: the first question and the response code of one message.
+"""DNS: types and response codes by name, and the measures of a name.
 
-The question is read, the answers are not: they would need compression pointers, and a question comes before anything
-that a pointer could point to. So a name is at most 255 bytes of labels in order, and reading it always ends.
-
-Sources: RFC 1035, 4.1 (message) and 4.2.2 (length before a message over TCP); RFC 4343 (names ignore case, escapes);
-RFC 2929 (opcodes); RFC 6895 and IANA's DNS parameters (types, response codes); RFC 3597 (TYPEnnn); RFC 6762, 5.3, 5.4.
+Sources: RFC 4343 (names ignore case, escapes); RFC 6895 and IANA's DNS parameters (types, response codes); RFC 3597
+(TYPEnnn).
 """
 
 import math
-import struct
 from collections import Counter
 from collections.abc import Sequence
 from functools import lru_cache
 
 from features.payload.facts import Facts
 
-HEADER_BYTES = 12
-COUNTS = struct.Struct(">4H")
-"""Questions and records of the three kinds, in a header from its fifth byte on."""
-LONGEST_NAME = 255
-LONGEST_LABEL = 63
-MOST_RECORDS = 512
-"""A message of up to 64 KB cannot hold many more; a larger count says that it is no DNS message."""
-CLASSES = (1, 3, 4, 254, 255)
 TYPES = {
     1: "A",
     2: "NS",
@@ -87,65 +75,9 @@ _LABEL_BYTES = tuple(
 _HOST_BYTES = b"abcdefghijklmnopqrstuvwxyz0123456789-_"
 
 
-def dns_facts(message: bytes) -> Facts:
-    """Return what one message says, as far as its bytes reach; nothing where it is not one.
-
-    Args:
-        message: The message's first bytes, without the length that TCP puts before it.
-
-    Returns:
-        dns_query in lower case (RFC 1035's presentation without the last dot, "." for the root), dns_query_type,
-        and the name's measures, once the whole question is there, the first of several (multicast DNS asks for
-        several); dns_response_code from a response.
-    """
-    if len(message) < HEADER_BYTES:
-        return {}
-    questions, *records = COUNTS.unpack_from(message, 4)
-    if message[2] >> 3 & 15 > 6 or max(questions, *records) > MOST_RECORDS or message[3] & 0x40:
-        return {}
-    facts: Facts = {}
-    if message[2] & 0x80:
-        facts["dns_response_code"] = RESPONSE_CODES[message[3] & 15]
-        facts["dns_failed"] = int(message[3] & 15 != 0)
-    if questions:
-        question = _question(message)
-        if question is None:
-            return {}
-        facts |= question
-    return facts
-
-
-def dns_stream_facts(stream: bytes) -> Facts:
-    """Return what the first message of a TCP stream says."""
-    return dns_facts(stream[2 : 2 + int.from_bytes(stream[:2])])
-
-
-def _question(message: bytes) -> Facts | None:
-    """Return what the first question says, nothing if it is cut, None if it cannot be one."""
-    end = message.find(0, HEADER_BYTES) + 5  # unless a label holds a 0, which leaves it cut
-    said = _first_question(message[HEADER_BYTES:end])
-    return _question_of(message[HEADER_BYTES:]) if said == {} and end < len(message) else said
-
-
-def _question_of(section: bytes) -> Facts | None:
-    labels: list[bytes] = []
-    at = 0
-    while at < len(section) and section[at]:
-        size = section[at]
-        if size > LONGEST_LABEL or at + 2 + size > LONGEST_NAME:
-            return None
-        labels.append(section[at + 1 : at + 1 + size])
-        at += 1 + size
-    if at + 5 > len(section):
-        return {}
-    kind, space = int.from_bytes(section[at + 1 : at + 3]), int.from_bytes(section[at + 3 : at + 5])
-    if space & 0x7FFF not in CLASSES:  # the highest bit asks for a unicast answer, RFC 6762
-        return None
-    return {**name_facts(tuple(labels)), "dns_query_type": TYPES.get(kind, f"TYPE{kind}")}
-
-
-_first_question = lru_cache(maxsize=16_384)(_question_of)
-"""The same, remembered: an answer repeats its question, and most questions are asked again and again."""
+def type_name(number: int) -> str:
+    """Return the name of a query's type, TYPEnnn for one without."""
+    return TYPES.get(number, f"TYPE{number}")
 
 
 @lru_cache(maxsize=16_384)

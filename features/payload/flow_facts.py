@@ -1,25 +1,54 @@
-"""The facts of a flow: which parser reads which side.
+"""The facts of flows: which parser reads which side.
 
 Nothing is believed for its port alone: DNS is read at its own ports, everything else is told by its first bytes.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from features.payload.dns import dns_facts, dns_stream_facts
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from features.payload.columns import Texts, said_columns
+from features.payload.dns_kernel import read_dns
 from features.payload.facts import Facts
-from features.payload.http import http_request_facts, http_response_facts
-from features.payload.quic import quic_version
+from features.payload.http import read_http
+from features.payload.quic import could_be_quic, quic_version
 from features.payload.quic_initial import client_handshake
-from features.payload.ssh import ssh_software
-from features.payload.tls import OVER_QUIC, hello_facts, tls_facts
+from features.payload.said import Sides, joined_sides, nothing_said
+from features.payload.ssh import begin_like_ssh, ssh_software
+from features.payload.tls_kernel import Scratch, read_hellos, read_tls, scratch_for
 
 TCP, UDP = 6, 17
-DNS_PORTS = frozenset((53, 5353, 5355))
+DNS_PORTS = (53, 5353, 5355)
 """DNS (RFC 1035), multicast DNS (RFC 6762) and LLMNR (RFC 4795)."""
+
+Indices = npt.NDArray[np.int64]
+
+
+def read_payloads(protocols: npt.NDArray[np.uint8], ports: npt.NDArray[np.uint16], sides: Sides) -> pa.RecordBatch:
+    """Return the columns of the group "payload", null where the first payload of each side does not say.
+
+    Args:
+        protocols: IANA protocol numbers, shape (n,).
+        ports: Both ports, in any order, shape (n, 2).
+        sides: Their first bytes, in order; written to behind them.
+    """
+    is_dns = np.isin(ports, DNS_PORTS).any(axis=1)
+    said, scratch = nothing_said(len(protocols)), scratch_for(sides)
+    counts = np.zeros(256, np.int64)
+    for protocol in (UDP, TCP):
+        read_dns(sides, np.flatnonzero(is_dns & (protocols == protocol)), protocol == TCP, said, counts)
+    streams, datagrams = (np.flatnonzero(~is_dns & (protocols == protocol)) for protocol in (TCP, UDP))
+    read_http(sides, streams, said)
+    free = read_tls(sides, streams, scratch, said)
+    quic = _versions(sides, datagrams)
+    _read_initials(sides, quic.places, free, scratch, said)
+    return said_columns(said, sides.raw, protocols == UDP, {"quic_version": quic, **dict(_software(sides, streams))})
 
 
 def flow_facts(protocol: int, ports: Sequence[int], forward: bytes, backward: bytes) -> Facts:
-    """Return what the first payload of each side says.
+    """Return what the first payload of each side of one flow says.
 
     Args:
         protocol: IANA protocol number.
@@ -27,35 +56,35 @@ def flow_facts(protocol: int, ports: Sequence[int], forward: bytes, backward: by
         forward: First bytes of the forward side, in order; empty where there are none.
         backward: The same of the other side.
     """
-    is_dns = not DNS_PORTS.isdisjoint(ports)
-    if protocol == UDP:
-        if is_dns:
-            return dns_facts(backward) | dns_facts(forward)
-        return _quic_facts(forward, backward)
-    if protocol != TCP:
-        return {}
-    if is_dns:
-        return dns_stream_facts(backward) | dns_stream_facts(forward)
-    return _stream_facts(forward, backward)
+    sides = joined_sides([(forward, backward)])
+    [row] = read_payloads(np.array([protocol], np.uint8), np.array([ports], np.uint16), sides).to_pylist()
+    return {name: value for name, value in row.items() if value is not None}
 
 
-def _quic_facts(forward: bytes, backward: bytes) -> Facts:
-    version = quic_version(forward) or quic_version(backward)
-    if version is None:
-        return {}
-    return {"quic_version": version, **hello_facts(client_handshake(forward), OVER_QUIC)}
+def _versions(sides: Sides, flows: Indices) -> Texts:
+    """Return the QUIC version that a side says, by flow."""
+    found: dict[int, str] = {}
+    for side in could_be_quic(sides, flows).tolist():
+        version = quic_version(sides.bytes_of(side))
+        if version:
+            found.setdefault(side // 2, version)
+    return Texts(list(found), list(found.values()))
 
 
-def _stream_facts(forward: bytes, backward: bytes) -> Facts:
-    facts: Facts = {}
-    for stream in (forward, backward):
-        if stream[:1] == b"\x16":
-            facts |= tls_facts(stream)
-    # a flow whose beginning was not recorded may begin with the response
-    facts |= http_request_facts(forward) or http_request_facts(backward)
-    facts |= http_response_facts(backward) or http_response_facts(forward)
-    for side, stream in (("client", forward), ("server", backward)):
-        software = ssh_software(stream)
-        if software:
-            facts[f"ssh_{side}_software"] = software
-    return facts
+def _read_initials(sides: Sides, flows: Sequence[int], free: int, scratch: Scratch, said: npt.NDArray[np.void]) -> None:
+    """Fill what the ClientHello in the forward side's Initial says."""
+    opened = [(flow, client_handshake(sides.bytes_of(2 * flow))) for flow in flows]
+    clear = [(flow, handshake) for flow, handshake in opened if handshake]
+    stops = free + np.cumsum([0, *(len(handshake) for _, handshake in clear)])
+    sides.raw[free : stops[-1]] = np.frombuffer(b"".join(handshake for _, handshake in clear), np.uint8)
+    read_hellos(sides.raw, stops, np.array([flow for flow, _ in clear], np.int64), scratch, said)
+
+
+def _software(sides: Sides, flows: Indices) -> Iterator[tuple[str, Texts]]:
+    """Yield the SSH software of each side by flow."""
+    found = np.empty(2 * len(flows), np.int64)
+    count = begin_like_ssh(sides, flows, found)
+    said = [(side, ssh_software(sides.bytes_of(side))) for side in found[:count].tolist()]
+    for way, name in enumerate(("client", "server")):
+        one = [(side // 2, software) for side, software in said if side % 2 == way and software]
+        yield f"ssh_{name}_software", Texts([flow for flow, _ in one], [text for _, text in one])

@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.kernel_types import NEVER, Int, kernel
+from features.payload.said import Sides, room_of
 
 CHUNK_BYTES = 240
 SIDE_BYTES = (2 * CHUNK_BYTES, CHUNK_BYTES)
@@ -79,11 +80,11 @@ def _take_out(snippets: Snippets, firsts: np.ndarray, out: np.ndarray, stops: np
         stops[i] = at
 
 
-def taken_out(snippets: Snippets, flows: npt.NDArray[np.int64]) -> list[tuple[bytes, bytes]]:
-    """Return the forward and backward bytes of some rows of the export buffer, and free their chunks."""
+def taken_out(snippets: Snippets, flows: npt.NDArray[np.int64]) -> Sides:
+    """Return the sides of some rows of the export buffer, with room for what is made of them, and free their chunks."""
     firsts = snippets.export[flows].ravel()
     size = int(snippets.chunks["length"][firsts[firsts != NEVER]].sum())
-    out, stops = np.empty(size, dtype=np.uint8), np.empty(len(firsts), dtype=np.int64)
-    _take_out(snippets, firsts, out, stops)
-    whole, ends = out.tobytes(), [0, *stops.tolist()]
-    return [(whole[ends[i] : ends[i + 1]], whole[ends[i + 1] : ends[i + 2]]) for i in range(0, len(firsts), 2)]
+    raw = np.empty(size + room_of(size, len(firsts)), dtype=np.uint8)
+    stops = np.zeros(len(firsts) + 1, dtype=np.int64)
+    _take_out(snippets, firsts, raw, stops[1:])
+    return Sides(raw, stops)

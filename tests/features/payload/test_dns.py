@@ -4,11 +4,18 @@ import math
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scapy.layers.dns import DNS, DNSQR, DNSRR
 
-from features.payload.dns import RESPONSE_CODES, dns_facts, dns_stream_facts, entropy_bits
+from features.payload.dns import RESPONSE_CODES, entropy_bits
+from features.payload.facts import Facts
+from features.payload.flow_facts import TCP, UDP, flow_facts
+
+
+def dns_facts(message: bytes) -> Facts:
+    """Return what a message says that stands in a flow's first datagram."""
+    return flow_facts(UDP, (50_000, 53), message, b"")
 
 
 def query(name: str | bytes, kind: str = "A", **fields: Any) -> bytes:
@@ -71,7 +78,15 @@ def test_over_tcp() -> None:
     """Over TCP the first message is the one that the length before it spans."""
     first, second = query("one.example"), query("two.example")
     stream = b"".join(len(message).to_bytes(2) + message for message in (first, second))
-    assert dns_stream_facts(stream) == dns_facts(first)
+    assert flow_facts(TCP, (50_000, 53), stream, b"") == dns_facts(first)
+
+
+def test_both_sides() -> None:
+    """The question is the forward side's, the code the other's; a side that is no message takes nothing away."""
+    asked, answered = query("one.example"), query("two.example", qr=1, rcode=3)
+    facts = flow_facts(UDP, (50_000, 53), asked, answered)
+    assert (facts["dns_query"], facts["dns_response_code"]) == ("one.example", "NXDOMAIN")
+    assert flow_facts(UDP, (53, 50_000), b"?", answered) == dns_facts(answered)
 
 
 def test_cut_query() -> None:
@@ -104,6 +119,7 @@ def test_longest_name() -> None:
 
 
 @given(st.binary(max_size=300), st.booleans())
+@settings(deadline=None)
 def test_any_bytes(raw: bytes, begins_well: bool) -> None:
     """Any bytes end in facts whose text is printable ASCII."""
     facts = dns_facts(bytes.fromhex("123481000001000100000000") + raw if begins_well else raw)

@@ -3,7 +3,7 @@
 import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from features.payload.flow_facts import UDP, flow_facts
@@ -94,6 +94,7 @@ def test_what_is_none() -> None:
 
 
 @given(st.binary(max_size=120), st.sampled_from([1, 0x6B3343CF, 0xFF00001D]), st.booleans())
+@settings(deadline=None)
 def test_any_bytes(raw: bytes, version: int, sealed: bool) -> None:
     """Any bytes, also well protected ones, end in a hello's beginning or in nothing."""
     kind = int(version == 0x6B3343CF)

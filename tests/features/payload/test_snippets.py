@@ -19,6 +19,7 @@ from features.kernel_types import NEVER
 from features.metering.flow_table import Table, new_table
 from features.metering.meter import MeterSettings
 from features.metering.meter_kernel import end_capture, meter_packets
+from features.payload.said import Sides
 from features.payload.snippets import HELLO_BYTES, SIDE_BYTES, new_snippets, taken_out
 
 LIMITS = MeterSettings().limits()
@@ -61,7 +62,12 @@ def sides(path: Path, block_bytes: int = 1 << 19, chunks: int = 1000) -> tuple[l
     assert end_capture(table, LIMITS)
     count = int(table.state["exported"][0])
     order = np.argsort(table.export["src_port"][:count], kind="stable")
-    return taken_out(table.snippets, order), int(table.snippets.state["without_room"][0])
+    return pairs(taken_out(table.snippets, order)), int(table.snippets.state["without_room"][0])
+
+
+def pairs(found: Sides) -> list[tuple[bytes, bytes]]:
+    """Return the forward and the backward side of each flow."""
+    return [(found.bytes_of(side), found.bytes_of(side + 1)) for side in range(0, len(found.stops) - 1, 2)]
 
 
 def _believe_held(table: Table) -> None:
@@ -190,7 +196,7 @@ def test_chunks_come_back() -> None:
     snippets.chunks["length"][0] = 500
     snippets.chunks["bytes"][:] = np.array([[1], [2], [3]])
     snippets.export[1] = (0, NEVER)
-    assert taken_out(snippets, np.array([1])) == [(240 * b"\1" + 240 * b"\2" + 20 * b"\3", b"")]
+    assert pairs(taken_out(snippets, np.array([1]))) == [(240 * b"\1" + 240 * b"\2" + 20 * b"\3", b"")]
     freed, at = [], int(snippets.state["free"][0])
     while at != NEVER:
         freed.append(at)

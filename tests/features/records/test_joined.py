@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 
 from features.errors import RecordError
-from features.payload.dns import dns_facts
+from features.payload.flow_facts import UDP, flow_facts
 from features.records.extraction import extract_records
 from features.records.joined import joined_log
 from features.records.settings import RecordSettings
@@ -111,7 +111,7 @@ def test_a_name_is_measured_as_in_a_capture(tmp_path: Path) -> None:
     """Query, type and measures of a log's row are those of the message on the wire."""
     labels = (b"a\xff-b", b"Example", b"org")
     message = bytes.fromhex("000001000001000000000000") + b"".join(bytes([len(one)]) + one for one in labels)
-    from_wire = dns_facts(message + b"\0\0\x41\0\x01")
+    from_wire = flow_facts(UDP, (50_000, 53), message + b"\0\0\x41\0\x01", b"")
     (tmp_path / "conn.log").write_text(conn("C1"))
     row = ("C1", "udp", "1", "-", "a\\xff-b.example.org", "1", "65", "HTTPS", "-", "-")
     (tmp_path / "dns.log").write_text(other("dns", row))
