@@ -17,6 +17,7 @@ from sklearn.ensemble import HistGradientBoostingClassifier
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # comes with scikit-learn
 
 from models.dataset import TagDataset
+from models.prediction import pieces
 
 Given = TypeVar("Given")
 Answer = TypeVar("Answer")
@@ -34,7 +35,9 @@ class BoostingSettings:
         l2: Penalty on leaf values.
         column_share: Share of the columns a split may look at.
         least_positives: Positives below which a tag answers its share in training instead of trees.
-        seed: Of the columns drawn.
+        most_flows: Of more training flows so many, about, are drawn: at most half of them benign, the others shared
+            evenly among the tags, and weighted so that each stands for those left out.
+        seed: Of the columns and flows drawn.
     """
 
     iterations: int = 100
@@ -44,6 +47,7 @@ class BoostingSettings:
     l2: float = 1.0
     column_share: float = 0.3
     least_positives: int = 5
+    most_flows: int = 200_000
     seed: int = 1
 
     def to_dict(self) -> dict[str, float]:
@@ -59,11 +63,13 @@ class BoostedTags:
         ensembles: In the order of ``tag_names``; None where the tag answers ``shares``.
         shares: Each tag's share of the training flows.
         tag_names: Names of the tags.
+        flows: How many flows they were grown on; 0 where that was not kept.
     """
 
     ensembles: tuple[HistGradientBoostingClassifier | None, ...]
     shares: tuple[float, ...]
     tag_names: tuple[str, ...]
+    flows: int = 0
 
     @property
     def constant_tags(self) -> tuple[str, ...]:
@@ -75,24 +81,54 @@ class BoostedTags:
         scores = np.empty((len(features), len(self.tag_names)), np.float32)
         scores[:] = self.shares
         grown = {tag: trees for tag, trees in enumerate(self.ensembles) if trees is not None}
-        answers = _side_by_side(lambda trees: trees.predict_proba(features)[:, 1], grown.values())
-        for tag, answer in zip(grown, answers, strict=True):
-            scores[:, tag] = answer
+        start = 0
+        for piece in pieces(features):
+            rows, exact = slice(start, start + len(piece)), piece.astype(np.float64)  # once for all, as trees take it
+            answers = _side_by_side(partial(_probability, exact), grown.values())
+            for tag, answer in zip(grown, answers, strict=True):
+                scores[rows, tag] = answer
+            start = rows.stop
         return scores
 
 
 def fit_boosting(train: TagDataset, settings: BoostingSettings | None = None) -> BoostedTags:
     """Grow one ensemble a tag on the training flows; nulls go down the side of each split that suits them."""
     settings = settings or BoostingSettings()
-    features = train.features.copy()
+    rows, weights = drawn_flows(train.tags, settings.most_flows, settings.seed)
+    features = train.features[rows].astype(np.float64)  # once for all, as trees take it
     features[:, np.isnan(features).all(axis=0)] = 0  # trees cannot be grown beside a column that never has a value
-    ensembles = tuple(_side_by_side(partial(_fitted, features, settings), train.tags.T))
+    ensembles = tuple(_side_by_side(partial(_fitted, features, weights, settings), train.tags[rows].T))
     shares = tuple(float(share) for share in train.tags.mean(axis=0))
-    return BoostedTags(ensembles, shares, train.tag_names)
+    return BoostedTags(ensembles, shares, train.tag_names, len(rows))
+
+
+def drawn_flows(
+    tags: npt.NDArray[np.uint8], most: int, seed: int
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.float64] | None]:
+    """Return the rows to learn from, ascending, and how many flows each stands for; all, without weights, if few.
+
+    Each flow counts to its rarest tag; a tag that has fewer flows than its share keeps them all.
+    """
+    if len(tags) <= most:
+        return np.arange(len(tags)), None
+    positives = tags.sum(axis=0, dtype=np.int64)
+    rarest = np.where(tags > 0, positives, len(tags)).min(axis=1)
+    attack = tags.any(axis=1)
+    of_a_tag = most / 2 / max((positives > 0).sum(), 1)
+    kept = np.minimum(1.0, np.where(attack, of_a_tag / rarest, most / 2 / max((~attack).sum(), 1)))
+    rows = np.flatnonzero(np.random.default_rng(seed).random(len(tags)) < kept)
+    return rows, 1 / kept[rows]
+
+
+def _probability(features: npt.NDArray[np.float64], trees: HistGradientBoostingClassifier) -> npt.NDArray[np.float64]:
+    return np.asarray(trees.predict_proba(features)[:, 1])
 
 
 def _fitted(
-    features: npt.NDArray[np.float32], settings: BoostingSettings, tag: npt.NDArray[np.uint8]
+    features: npt.NDArray[np.float64],
+    weights: npt.NDArray[np.float64] | None,
+    settings: BoostingSettings,
+    tag: npt.NDArray[np.uint8],
 ) -> HistGradientBoostingClassifier | None:
     positives = int(tag.sum())
     if positives < settings.least_positives or positives == len(tag):
@@ -107,7 +143,7 @@ def _fitted(
         early_stopping=False,
         random_state=settings.seed,
     )
-    return trees.fit(features, tag)
+    return trees.fit(features, tag, weights)
 
 
 def _side_by_side(work: Callable[[Given], Answer], items: Iterable[Given]) -> list[Answer]:

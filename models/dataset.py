@@ -1,6 +1,8 @@
 """Labelled feature tables as the two matrices a network learns from."""
 
-from collections.abc import Sequence
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,10 @@ from features.errors import LabelError, SchemaError
 
 TAGS_COLUMN = "tags"
 _BATCH_ROWS = 16_384
+_BLOCK_COLUMNS = 16
+
+IN_MEMORY_BYTES = 256 << 20
+"""Features beyond this lie in a file, which the system holds in memory as long as there is room."""
 
 
 @dataclass(frozen=True)
@@ -60,23 +66,34 @@ class TagDataset:
         return TagDataset(features, tags, self.feature_names, self.tag_names)
 
 
-def read_dataset(paths: Sequence[Path], feature_names: Sequence[str], tag_names: Sequence[str]) -> TagDataset:
+def columns_of(features: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
+    """Give the columns of a matrix in their order, each contiguous; what lies in a file is passed over a few times."""
+    for start in range(0, features.shape[1], _BLOCK_COLUMNS):
+        yield from np.ascontiguousarray(features[:, start : start + _BLOCK_COLUMNS].T)
+
+
+def read_dataset(
+    paths: Sequence[Path], feature_names: Sequence[str], tag_names: Sequence[str], scratch: Path | None = None
+) -> TagDataset:
     """Read labelled Parquet tables, one after the other, into one dataset.
 
-    Only the named columns are read, in batches written straight into the result: the peak is the result plus one batch.
+    Only the named columns are read, in batches written straight into the result: the peak is the result plus one batch,
+    and with a scratch folder no more than IN_MEMORY_BYTES plus one batch, however many flows there are.
 
     Args:
         paths: Tables with the feature columns and a column ``tags`` of type list<string>.
         feature_names: Columns to take, in this order; numbers or booleans.
         tag_names: Tags to take, in this order.
+        scratch: Where features that are too many for memory lie, in a file without a name that ends with the dataset.
 
     Raises:
         SchemaError: A table lacks a column.
         LabelError: A flow carries a tag that is not in ``tag_names``, or has no labels at all.
+        OSError: The disk of the scratch folder is full.
     """
     files = [_open_labelled(path, feature_names) for path in paths]
     rows = sum(file.metadata.num_rows for file in files)
-    features = np.empty((rows, len(feature_names)), np.float32)
+    features = _room((rows, len(feature_names)), scratch)
     tags = np.zeros((rows, len(tag_names)), np.uint8)
     start = 0
     for path, file in zip(paths, files, strict=True):
@@ -100,6 +117,16 @@ def fill_features(batch: pa.RecordBatch, feature_names: Sequence[str], into: npt
         # unsafe only in that a large integer is rounded to the nearest float32
         as_float = batch.column(name).cast(pa.float32(), safe=False)
         into[:, position] = as_float.to_numpy(zero_copy_only=False)
+
+
+def _room(shape: tuple[int, int], scratch: Path | None) -> npt.NDArray[np.float32]:
+    """Return a matrix to be filled, in a file where it is too large for memory."""
+    size = shape[0] * shape[1] * np.dtype(np.float32).itemsize
+    if scratch is None or size <= IN_MEMORY_BYTES:
+        return np.empty(shape, np.float32)
+    with tempfile.TemporaryFile(dir=scratch) as file:
+        os.posix_fallocate(file.fileno(), 0, size)  # a disk that is full says so here, not by a signal later
+        return np.memmap(file, np.float32, "r+", shape=shape).view(np.ndarray)
 
 
 def _open_labelled(path: Path, feature_names: Sequence[str]) -> pq.ParquetFile:

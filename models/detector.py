@@ -30,7 +30,7 @@ from features.errors import ModelError, ModelMismatch
 from features.views import PACKETS, missing_text
 from models import losses, members, normaliser, pace, ramps  # noqa: F401 (importing them registers what a saved network names)
 from models.calibration import Calibration
-from models.dataset import TagDataset
+from models.dataset import TagDataset, columns_of
 from models.familiarity import NORMALISER, Familiarity
 from models.hurdle import any_attack_logit, has_head
 from models.metrics import Fired, fired_tags
@@ -292,9 +292,9 @@ def weights_digest(network: keras.Model) -> str:
 
 def benign_medians(dataset: TagDataset) -> tuple[float | None, ...]:
     """Return the typical benign flow: each column's median, None where at least half the benign flows have null."""
-    benign = dataset.features[~dataset.attack]
-    known = [column[~np.isnan(column)] for column in benign.T]
-    return tuple(float(np.median(part)) if 2 * len(part) > len(benign) else None for part in known)
+    benign = ~dataset.attack
+    known = (column[benign & ~np.isnan(column)] for column in columns_of(dataset.features))
+    return tuple(float(np.median(part)) if 2 * len(part) > benign.sum() else None for part in known)
 
 
 def _read_network(path: Path) -> keras.Model:

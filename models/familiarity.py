@@ -23,6 +23,7 @@ import numpy.typing as npt
 from keras import ops
 
 from models.dataset import TagDataset
+from models.prediction import pieces
 from models.saved_arrays import saved_arrays
 from models.tensors import Tensor
 
@@ -165,7 +166,8 @@ def measure_familiarity(network: keras.Model, train: TagDataset, valid: TagDatas
     normalise = inputs_of(network)
     step = max(1, len(train) // MOST_FLOWS)
     shape = measure_shape(normalise.predict(train.features[::step], batch_size=BATCH_FLOWS, verbose=0))
-    distances = shape.distances(normalise.predict(valid.features, batch_size=BATCH_FLOWS, verbose=0))
+    inputs = (normalise.predict(piece, batch_size=BATCH_FLOWS, verbose=0) for piece in pieces(valid.features))
+    distances = np.concatenate([shape.distances(piece) for piece in inputs])
     reach = float(np.quantile(distances, 1 - FAR_SHARE))
     shares = [float((block > reach).mean()) for block in np.array_split(distances, BLOCKS) if len(block)]
     return Familiarity((Known(shape, reach),), min(max(LEAST_LIMIT, LIMIT_FACTOR * max(shares)), MOST_LIMIT))

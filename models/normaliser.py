@@ -16,6 +16,7 @@ import numpy.typing as npt
 from keras import ops
 
 from features.errors import ConfigError
+from models.dataset import columns_of
 from models.tensors import Tensor
 
 Transform = Literal["robust", "quantile", "log"]
@@ -72,12 +73,16 @@ def measure(features: Matrix, transform: str, clip: float) -> Normalisation:
         raise ConfigError("unknown transform", "network.transform", ", ".join(TRANSFORMS), repr(transform))
     of_column = {"robust": _robust, "log": _standard, "quantile": _ramps}[transform]
     measured, knots = [], []
-    for column in features.T:  # one at a time: all as float64 would take twice what the flows take
+    null_patterns: dict[bytes, int] = {}  # of columns that are null on the same flows the first
+    for position, column in enumerate(columns_of(features)):  # all as float64 would take twice what the flows take
         known = column[np.isfinite(column)].astype(np.float64)
         measured.append(of_column(known))
         knots.append(_quantiles(known))
+        null = np.isnan(column)
+        if null.any():
+            null_patterns.setdefault(np.packbits(null).tobytes(), position)
     weights = tuple(np.asarray(parts, np.float32) for parts in zip(*measured, strict=True))
-    return Normalisation(transform, clip, _null_columns(features), weights, np.stack(knots, axis=1))
+    return Normalisation(transform, clip, tuple(null_patterns.values()), weights, np.stack(knots, axis=1))
 
 
 @keras.saving.register_keras_serializable(package="flowtag")
@@ -147,16 +152,6 @@ def normaliser_layer(normalisation: Normalisation, columns: int) -> FlowNormalis
 
 def _signed_log(inputs: Tensor) -> Tensor:
     return ops.sign(inputs) * ops.log1p(ops.abs(inputs))
-
-
-def _null_columns(features: Matrix) -> tuple[int, ...]:
-    """Return the columns that are ever null, of those that are null on the same flows the first."""
-    patterns: dict[bytes, int] = {}
-    for position, column in enumerate(features.T):
-        null = np.isnan(column)
-        if null.any():
-            patterns.setdefault(np.packbits(null).tobytes(), position)
-    return tuple(patterns.values())
 
 
 def _quantiles(column: npt.NDArray[np.float64]) -> Matrix:

@@ -131,7 +131,7 @@ def contenders_on(labelled: Path, detector: Path, beside: Path | None) -> tuple[
     loaded = Detector.load(detector)
     with open_table(labelled, labelled=True) as table:
         loaded.require_columns(columns_given(table), fingerprint())
-    flows = read_dataset([labelled], loaded.card.feature_names, loaded.card.tag_names)
+    flows = read_dataset([labelled], loaded.card.feature_names, loaded.card.tag_names, labelled.parent)
     return flows, [_network(DETECTOR, loaded), *(trained_beside(beside) if beside else ())]
 
 
@@ -249,5 +249,6 @@ def _fit_boosting(train: TagDataset, valid: TagDataset, choice: Choice, path: Pa
     thresholds = scored.thresholds(choice.cuts or ThresholdSettings()).values
     saved = {"ensembles": boosted.ensembles, "shares": boosted.shares, "tag_names": boosted.tag_names}
     joblib.dump({**saved, "thresholds": thresholds}, path)
-    say(f"gradient boosting beside it: one ensemble a tag, {seconds:.0f} s")
-    return {"seconds": seconds, "constant_tags": boosted.constant_tags}
+    drawn = "" if boosted.flows == len(train) else f" on {boosted.flows:,} flows"
+    say(f"gradient boosting beside it: one ensemble a tag{drawn}, {seconds:.0f} s")
+    return {"seconds": seconds, "flows": boosted.flows, "constant_tags": boosted.constant_tags}

@@ -28,7 +28,9 @@ def fit(tables: Tables, settings: Settings, artifact: Path, kept: Path) -> Built
     """
     vocabulary = read_vocabulary(settings.labels.vocabulary)
     view = chosen_view(tables, settings)
-    train, valid = (read_dataset(paths, view.columns, vocabulary.names) for paths in (tables.train, tables.valid))
+    train, valid = (
+        read_dataset(paths, view.columns, vocabulary.names, artifact.parent) for paths in (tables.train, tables.valid)
+    )
     say(
         f"training on {len(train):,} flows, {int(train.attack.sum()):,} of them attacks, "
         f"by the {len(view.columns)} columns of the view {view.name}"

@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 
-from models.boosting import BoostingSettings, fit_boosting
+from models.boosting import BoostingSettings, drawn_flows, fit_boosting
 from models.dataset import TagDataset
 from models.metrics import mean_average_precision
 
@@ -45,3 +45,34 @@ def test_the_same_seed_gives_the_same_scores(train: TagDataset, valid: TagDatase
     """Columns are drawn by the seed alone."""
     first, second = (fit_boosting(train, FAST).score(valid.features) for _ in range(2))
     np.testing.assert_array_equal(first, second)
+
+
+def test_few_flows_are_all_learned_from() -> None:
+    """Nothing is drawn and nothing weighted where the flows are no more than allowed."""
+    rows, weights = drawn_flows(np.zeros((50, 2), np.uint8), 50, 1)
+    assert (rows.tolist(), weights) == (list(range(50)), None)
+
+
+def test_of_many_flows_a_weighted_draw_stands_for_all() -> None:
+    """The rare tag keeps all its flows, the draw has about its size, and weights add up to the flows there are."""
+    tags = np.zeros((200_000, 3), np.uint8)
+    tags[:30, 0] = 1
+    tags[10:60_000, 1] = 1  # twenty flows carry both
+    rows, weights = drawn_flows(tags, 10_000, 1)
+    assert weights is not None
+    assert set(range(30)) <= set(rows.tolist())
+    assert 7_000 < len(rows) < 8_500  # half benign, a quarter of the frequent tag, thirty of the rare one
+    assert (weights[rows < 30] == 1).all()
+    for where, flows in ((rows >= 60_000, 140_000), ((rows >= 30) & (rows < 60_000), 59_970)):
+        assert abs(weights[where].sum() / flows - 1) < 0.05
+    again, _ = drawn_flows(tags, 10_000, 1)
+    np.testing.assert_array_equal(rows, again)
+
+
+def test_a_draw_learns_nearly_what_all_flows_teach(train: TagDataset, valid: TagDataset) -> None:
+    """Grown on half the flows, the trees still find the tags, and their scores keep the scale of probabilities."""
+    drawn = fit_boosting(train, dataclasses.replace(FAST, most_flows=1_000))
+    assert 400 < drawn.flows < 1_000
+    scores = drawn.score(valid.features)
+    assert (mean_average_precision(valid.tags, scores) or 0) > 0.9
+    np.testing.assert_allclose(scores.mean(axis=0), valid.tags.mean(axis=0), atol=0.02)

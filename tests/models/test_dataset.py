@@ -1,5 +1,7 @@
 """Labelled tables become matrices, and what cannot be one is refused by name."""
 
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -8,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import models.dataset
 from features.errors import LabelError, SchemaError
-from models.dataset import TagDataset, feature_matrix, read_dataset
+from models.dataset import TagDataset, columns_of, feature_matrix, read_dataset
 
 TAGS = ("scan", "flood")
 
@@ -48,6 +51,44 @@ def test_several_tables_are_read_in_order(tmp_path: Path) -> None:
     dataset = read_dataset([short, long], ("n",), TAGS)
     np.testing.assert_array_equal(dataset.features[:, 0], [-1, -2, -3, *range(rows)])
     np.testing.assert_array_equal(dataset.tags[3:, 0], np.arange(rows) % 2 == 0)
+
+
+def test_features_too_many_for_memory_lie_in_a_file_without_a_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The matrix is the same, the folder shows no file, and the file goes with the dataset."""
+    path = written(tmp_path / "a.parquet", n=[1.5, None, 3.0], m=[4, 5, 6])
+    in_memory = read_dataset([path], ("m", "n"), TAGS, tmp_path)
+    monkeypatch.setattr(models.dataset, "IN_MEMORY_BYTES", 23)  # a byte less than the matrix
+    mapped = [read_dataset([path], ("m", "n"), TAGS, scratch) for scratch in (tmp_path, None)]
+    for dataset in mapped:
+        np.testing.assert_array_equal(dataset.features, in_memory.features)
+        assert type(dataset.features) is np.ndarray
+    assert [isinstance(dataset.features.base, np.memmap) for dataset in mapped] == [True, False]
+    assert [left.name for left in tmp_path.iterdir()] == ["a.parquet"]
+
+
+def test_a_full_disk_is_an_error_before_anything_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room is asked for at once: a mapped file that the disk cannot hold would end the process by a signal."""
+    path = written(tmp_path / "a.parquet", n=[1, 2, 3])
+    monkeypatch.setattr(models.dataset, "IN_MEMORY_BYTES", 0)
+    old = resource.getrlimit(resource.RLIMIT_FSIZE)
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8, old[1]))
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            read_dataset([path], ("n",), TAGS, tmp_path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, old)
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+
+
+def test_columns_come_in_their_order() -> None:
+    """However many there are, each once and contiguous."""
+    matrix = np.arange(3 * 37, dtype=np.float32).reshape(3, 37)
+    columns = list(columns_of(matrix))
+    np.testing.assert_array_equal(np.stack(columns, axis=1), matrix)
+    assert all(column.flags.c_contiguous for column in columns)
 
 
 def test_sliced_tag_lists_are_read_right(tmp_path: Path) -> None:
