@@ -18,6 +18,8 @@ from models.ramps import place_ramps, ramp_layer
 from models.tensors import Tensor
 
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+EXACT = "float32"
+"""Precision of what raw columns pass through, and of logits, whatever the layers between compute with."""
 
 
 @dataclass(frozen=True)
@@ -118,7 +120,7 @@ def build_network(
     """
     raw = keras.Input((len(feature_names),), name="columns")
     paced = (
-        PaceJitter(pace_exponents(feature_names).tolist(), settings.pace_jitter)(raw)
+        PaceJitter(pace_exponents(feature_names).tolist(), settings.pace_jitter, dtype=EXACT)(raw)
         if any(settings.pace_jitter)
         else raw
     )
@@ -130,7 +132,7 @@ def build_network(
     apart = MemberHidden(
         settings.members, settings.member_width, settings.activation, settings.dropout, name="members"
     )(hidden)
-    output = MemberOutputs(len(log_odds), settings.dropout, name="tags")
+    output = MemberOutputs(len(log_odds), settings.dropout, name="tags", dtype=EXACT)
     stacked = output(apart)
     output.bias.assign(np.tile(log_odds, (settings.members, 1)))
     answered = ops.mean(stacked, axis=1)
@@ -144,10 +146,12 @@ def _inputs(raw: Tensor, normalisation: Normalisation, settings: NetworkSettings
     columns = raw.shape[-1]
     normalise = normaliser_layer(normalisation, columns)
     exact = normalise(raw)
-    noisy = layers.GaussianNoise(settings.input_noise)(exact) if settings.input_noise else exact
+    noisy = layers.GaussianNoise(settings.input_noise, dtype=EXACT)(exact) if settings.input_noise else exact
     knots = np.asarray(ops.convert_to_numpy(normalise(normalisation.knots)))[:, :columns]
     ramps = place_ramps(knots, settings.ramps)
-    return layers.Concatenate()([noisy, ramp_layer(ramps, exact.shape[-1])(exact)]) if ramps.columns else noisy
+    return (
+        layers.Concatenate(dtype=EXACT)([noisy, ramp_layer(ramps, exact.shape[-1])(exact)]) if ramps.columns else noisy
+    )
 
 
 def _dropped(inputs: Tensor, share: float) -> Tensor:

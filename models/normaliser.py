@@ -144,7 +144,9 @@ class FlowNormaliser(keras.layers.Layer):  # type: ignore[misc]  # keras carries
 
 def normaliser_layer(normalisation: Normalisation, columns: int) -> FlowNormaliser:
     """Return the layer that carries the measured statistics, built for the number of columns."""
-    layer = FlowNormaliser(normalisation.transform, normalisation.clip, normalisation.null_columns, name="normaliser")
+    layer = FlowNormaliser(
+        normalisation.transform, normalisation.clip, normalisation.null_columns, "normaliser", "float32"
+    )
     layer.build((None, columns))
     layer.set_weights(list(normalisation.weights))
     return layer

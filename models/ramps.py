@@ -116,7 +116,7 @@ class RampLayer(keras.layers.Layer):  # type: ignore[misc]  # keras carries no t
 
 def ramp_layer(ramps: Ramps, inputs: int) -> RampLayer:
     """Return the layer that carries the ramps, built for the number of inputs."""
-    layer = RampLayer(ramps.columns, len(ramps.starts), name="ramps")
+    layer = RampLayer(ramps.columns, len(ramps.starts), "ramps", "float32")
     layer.build((None, inputs))
     layer.set_weights([ramps.starts, ramps.slopes])
     return layer

@@ -1,7 +1,9 @@
 """Training a network on one dataset, stopping by another."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -13,12 +15,13 @@ from features.errors import ConfigError, ModelMismatch
 from models.dataset import TagDataset
 from models.hurdle import hurdle_log_odds, tag_log_odds
 from models.losses import LossSettings, TagLoss
-from models.network import NetworkSettings, build_network
+from models.network import EXACT, NetworkSettings, build_network
 from models.normaliser import measure
 from models.training_state import keep, restore
 from models.watch import Batches, EpochResult, Watch
 
 Monitor = Literal["last", "silence", "loss", "mean_average_precision"]
+Precision = Literal["float32", "mixed_bfloat16"]
 
 PIECE_FLOWS = 65_536
 """Flows whose features are gathered, in the order of an epoch, at once."""
@@ -41,6 +44,9 @@ class TrainingSettings:
         false_alarm_budget: Share of benign validation flows that may fire when silence is measured.
         patience: Epochs without a better value before training stops; of no effect with ``last``.
         rare_flows: Flows of a tag that has fewer in training are repeated until it has so many; 0 repeats none.
+        precision: What hidden layers compute with in training; weights, inputs and logits stay ``float32``, and so does
+            all of the network that is kept. ``mixed_bfloat16`` is for GPUs that multiply it faster.
+        jit_compile: Whether XLA compiles the steps. For GPUs: on a CPU such steps take many times longer.
         seed: The same seed, data and machine give the same weights.
         loss: What is minimised.
         network: What is trained.
@@ -58,6 +64,8 @@ class TrainingSettings:
     false_alarm_budget: float = 0.001
     patience: int = 8
     rare_flows: int = 20
+    precision: Precision = "float32"
+    jit_compile: bool = False
     seed: int = 1
     loss: LossSettings = field(default_factory=LossSettings)
     network: NetworkSettings = field(default_factory=NetworkSettings)
@@ -69,6 +77,9 @@ class TrainingSettings:
                 raise ConfigError("training cannot run so", f"training.{name}", "above 0", repr(getattr(self, name)))
         if self.monitor not in get_args(Monitor):
             raise ConfigError("unknown quantity", "training.monitor", ", ".join(get_args(Monitor)), repr(self.monitor))
+        if self.precision not in get_args(Precision):
+            expected = ", ".join(get_args(Precision))
+            raise ConfigError("unknown precision", "training.precision", expected, repr(self.precision))
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain nested values, as they are logged and stored with a detector."""
@@ -120,11 +131,12 @@ def train_network(
     normalisation = measure(train.features, settings.network.transform, settings.network.clip)
     hurdle = settings.loss.hurdle
     log_odds = (hurdle_log_odds if hurdle else tag_log_odds)(train.tags)
-    views = build_network(normalisation, train.feature_names, log_odds, settings.network, hurdle)
+    build = partial(build_network, normalisation, train.feature_names, log_odds, settings.network, hurdle)
+    with computing_with(settings.precision):
+        views = build()
     rows = repeated_rows(train.tags, settings.rare_flows)
     optimizer = _optimizer(settings, len(rows))
-    # XLA on a CPU takes longer to compile than these networks take to train.
-    views.members.compile(optimizer=optimizer, loss=loss, jit_compile=False)
+    views.members.compile(optimizer=optimizer, loss=loss, jit_compile=settings.jit_compile)
     optimizer.build(views.members.trainable_variables)
     watch = Watch(views, valid, settings)
     done = restore(kept, views.members, watch) if kept else 0
@@ -136,8 +148,20 @@ def train_network(
             keep(kept, views.members, watch)
         if on_epoch:
             on_epoch(result)
-    views.mean.set_weights(watch.best_weights)
-    return TrainedNetwork(views.mean, tuple(watch.history))
+    kept_network = views.mean if settings.precision == EXACT else build().mean
+    kept_network.set_weights(watch.best_weights)
+    return TrainedNetwork(kept_network, tuple(watch.history))
+
+
+@contextmanager
+def computing_with(precision: Precision) -> Iterator[None]:
+    """Let layers that are built meanwhile compute with a precision."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(precision)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _epoch(

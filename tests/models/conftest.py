@@ -43,6 +43,11 @@ def trained(train: TagDataset, valid: TagDataset) -> TrainedNetwork:
 
 @pytest.fixture(scope="session")
 def detector(trained: TrainedNetwork, train: TagDataset, valid: TagDataset) -> Detector:
+    return cut_by(trained, train, valid)
+
+
+def cut_by(trained: TrainedNetwork, train: TagDataset, valid: TagDataset) -> Detector:
+    """Return a detector of a trained network whose thresholds were chosen on validation flows."""
     scores = 1 / (1 + np.exp(-network_logits(trained.network, valid.features)))
     thresholds = choose_thresholds(valid.tags, scores)
     figures = evaluate(valid.tags, scores, thresholds.values, valid.tag_names)

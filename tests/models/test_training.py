@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 
@@ -20,6 +21,7 @@ from models.training import (
     train_network,
 )
 from models.watch import EpochResult
+from tests.models.conftest import SMALL as EXACTLY
 
 SMALL = TrainingSettings(epochs=2, batch_size=256, learning_rate=0.01, network=NetworkSettings(widths=(16,), members=2))
 
@@ -135,6 +137,26 @@ def test_pieces_of_an_epoch_are_like_the_whole(
     assert pieces.history[1].training_loss == pytest.approx(whole.history[1].training_loss, rel=1e-4)
 
 
+def test_half_precision_is_of_training_alone(train: TagDataset, valid: TagDataset, trained: TrainedNetwork) -> None:
+    """Trained in bfloat16 a network finds the tags as well, and what is kept of it computes in float32."""
+    half = train_network(train, valid, dataclasses.replace(EXACTLY, precision="mixed_bfloat16"))
+    precisions = {layer.compute_dtype for layer in half.network.layers}
+    assert precisions == {layer.compute_dtype for layer in trained.network.layers} == {"float32"}
+    answers = [network_logits(one.network, valid.features) for one in (half, trained)]
+    assert (mean_average_precision(valid.tags, answers[0]) or 0) > 0.98
+    assert 0 < np.abs(answers[0] - answers[1]).max()
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_compiled_steps_learn_the_same(train: TagDataset, valid: TagDataset) -> None:
+    """XLA fuses the steps; losses agree with those of the plain ones to rounding."""
+    few, settings = train.rows(np.arange(512)), dataclasses.replace(SMALL, epochs=1)
+    plain, compiled = (
+        train_network(few, valid, dataclasses.replace(settings, jit_compile=jit)).history[-1] for jit in (False, True)
+    )
+    assert compiled.validation_loss == pytest.approx(plain.validation_loss, rel=0.05)
+
+
 def test_an_unsafe_loss_is_refused_before_training(train: TagDataset, valid: TagDataset) -> None:
     """The guard speaks before the first epoch."""
     settings = dataclasses.replace(SMALL, loss=LossSettings(penalty="literal", lambda_=1.0))
@@ -167,3 +189,5 @@ def test_values_out_of_range_are_refused_by_name(field: str) -> None:
         TrainingSettings(**{field: 0})  # type: ignore[arg-type]  # wrong on purpose
     with pytest.raises(ConfigError, match=r"training\.monitor"):
         TrainingSettings(monitor="accuracy")  # type: ignore[arg-type]  # wrong on purpose
+    with pytest.raises(ConfigError, match=r"training\.precision"):
+        TrainingSettings(precision="float16")  # type: ignore[arg-type]  # wrong on purpose
