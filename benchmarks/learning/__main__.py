@@ -1,11 +1,12 @@
 """Networks beside boosted trees, on the same flows.
 
-python -m benchmarks.learning WORK [--data DATA] [--captures CAPTURES] [--seeds 3] [--json OUT] [--markdown OUT]
+python -m benchmarks.learning WORK [--data DATA] [--captures CAPTURES] [--losses] [--seeds 3] [--json OUT] ...
 
 DATA holds the tables of others, CAPTURES recorded captures with their rules; what is missing is left out. Every cell
 (task, learner, candidate, seed) is one file in WORK: a run that was stopped goes on where it was. Of a family's
 candidates the one with the highest mean average precision on validation flows is taken, by seed 1, and then trained
-with the other seeds. CPU seconds are those of all threads of this process.
+with the other seeds. With --losses one network is trained by each loss instead. CPU seconds are those of all threads
+of this process.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from typing import Any
 
 from benchmarks.learning.cells import Cell, result
 from benchmarks.learning.learners import Candidate, families
+from benchmarks.learning.losses import loss_families
 from benchmarks.learning.report import markdown
 from benchmarks.learning.tables import Task, tasks
 
@@ -48,6 +50,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--captures", type=Path, default=Path("captures"), help="folder with captures and their rules")
     parser.add_argument("--tasks", nargs="*", help="only these")
     parser.add_argument("--families", nargs="*", help="only these")
+    parser.add_argument("--losses", action="store_true", help="compare losses instead of learners")
     parser.add_argument("--seeds", type=int, default=3, help="trainings of the chosen candidate")
     parser.add_argument("--json", type=Path, help="write every result and the environment")
     parser.add_argument("--markdown", type=Path, help="write the tables")
@@ -60,7 +63,7 @@ def _results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:
     for task, load in tasks(options.data, options.captures, options.work).items():
         if options.tasks and task not in options.tasks:
             continue
-        for family, candidates in families().items():
+        for family, candidates in (loss_families() if options.losses else families()).items():
             if not options.families or family in options.families:
                 yield from _family_results(task, cache(load), (family, candidates), options)
 

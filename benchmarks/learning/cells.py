@@ -14,10 +14,11 @@ from benchmarks.learning.learners import Candidate, Scorer
 from benchmarks.learning.tables import Task
 from features.errors import Uncalibrated
 from models.dataset import TagDataset
-from models.metrics import evaluate, false_alarm_rate, mean_average_precision
+from models.metrics import evaluate, false_alarm_rate, mean_average_precision, silent_rate
 from models.thresholds import NEVER_FIRES, ThresholdSettings, choose_thresholds
 
 BUDGETS = (0.001, 0.01)
+HALF = 0.5
 TIMED_FLOWS = 100_000
 
 
@@ -88,6 +89,7 @@ def _cuts(valid: TagDataset, scores: np.ndarray, budget: float) -> tuple[float, 
 def _tested(flows: TagDataset, scores: np.ndarray, cuts: dict[str, tuple[float, ...]]) -> dict[str, Any]:
     """Return what depends on scores alone once, and what depends on thresholds by budget."""
     judged = {budget: evaluate(flows.tags, scores, values, flows.tag_names) for budget, values in cuts.items()}
+    halves = (HALF,) * len(flows.tag_names)
     whole = next(iter(judged.values()))
     return {
         "flows": whole.flows,
@@ -95,6 +97,7 @@ def _tested(flows: TagDataset, scores: np.ndarray, cuts: dict[str, tuple[float, 
         "mean_average_precision": whole.mean_average_precision,
         "calibration_error": whole.calibration_error,
         "tags": {tag.name: [tag.positives, tag.average_precision] for tag in whole.tags if tag.positives},
+        "at_half": [silent_rate(flows.tags, scores, halves), false_alarm_rate(flows.tags, scores, halves)],
         "budgets": {
             budget: {name: getattr(one, name) for name in ("silent_rate", "false_alarm_rate", "macro_f1")}
             for budget, one in judged.items()

@@ -62,7 +62,7 @@ def families() -> dict[str, tuple[Candidate, ...]]:
     for name, module, build in (("LightGBM", "lightgbm", _lightgbm), ("XGBoost", "xgboost", _xgboost)):
         if find_spec(module):
             found[name] = tuple(Candidate(asdict(one), partial(_one_a_tag, build, one)) for one in GROWN)
-    return found | {name: tuple(_network(one) for one in tried) for name, tried in NETWORKS.items()}
+    return found | {name: tuple(network_candidate(one) for one in tried) for name, tried in NETWORKS.items()}
 
 
 def _histograms(settings: BoostingSettings, train: TagDataset, _valid: TagDataset, seed: int) -> Scorer:
@@ -122,7 +122,9 @@ def _xgboost(settings: BoostingSettings) -> Trees:
     )
 
 
-def _network(settings: TrainingSettings) -> Candidate:
+def network_candidate(settings: TrainingSettings) -> Candidate:
+    """Return the product's own training under some settings."""
+
     def learn(train: TagDataset, valid: TagDataset, seed: int) -> Scorer:
         network = train_network(train, valid, replace(settings, seed=seed)).network
         return lambda features: _sigmoid(network_logits(network, features))

@@ -36,7 +36,11 @@ def _figures(test: str, budgets: Sequence[str]) -> dict[str, Figure]:
     def at(budget: str, name: str) -> Figure:
         return lambda one: one["tests"][test]["budgets"][budget][name]
 
-    columns: dict[str, Figure] = {"mean AP": lambda one: one["tests"][test]["mean_average_precision"]}
+    columns: dict[str, Figure] = {
+        "mean AP": lambda one: one["tests"][test]["mean_average_precision"],
+        "silent at 0.5": lambda one: one["tests"][test]["at_half"][0],
+        "false alarms at 0.5": lambda one: one["tests"][test]["at_half"][1],
+    }
     for budget in budgets:
         columns |= {
             f"silent at {float(budget):.1%}": at(budget, "silent_rate"),

@@ -24,6 +24,7 @@ UNSW = Path("tables/unsw_nb15/UNSW_NB15_training-set.dev75.csv.gz")
 CICIDS = Path("tables/cicids2017_improved/cicids2017_improved.dev70.csv.gz")
 TRAIN, VALID = 0.6, 0.8
 """Where training flows end and validation flows end, as shares of all; the rest is for the test."""
+RARE = 0.04
 CATEGORIES, LEAST_ROWS = ("proto", "service", "state"), 50
 IDENTITY = ("id", "Flow ID", "Src IP", "Src Port", "Dst IP", "Dst Port", "Timestamp", "Label", "Attempted Category")
 TRUTH = ("id", "attack_cat", "label")
@@ -58,6 +59,7 @@ def tasks(data: Path, captures: Path, work: Path) -> dict[str, Callable[[], Task
     found: dict[str, Callable[[], Task]] = {}
     if (data / UNSW).exists():
         found["unsw-nb15"] = partial(unsw, data / UNSW)
+        found["unsw-nb15-rare"] = lambda: rare_attacks(unsw(data / UNSW))
     if (data / CICIDS).exists():
         found["cicids2017"] = partial(cicids, data / CICIDS)
     for name, parts in {
@@ -78,6 +80,19 @@ def unsw(path: Path) -> Task:
     part = np.array([_draw(row) for row in columns.itertuples(index=False)])
     truth = table["attack_cat"].where(table["attack_cat"] != "Normal")
     return _parted("unsw-nb15", _numbers(columns), truth, part)
+
+
+def rare_attacks(task: Task) -> Task:
+    """Return a task whose attack flows are thinned, by their order alone, until they are a share of RARE."""
+
+    def thinned(flows: TagDataset) -> TagDataset:
+        attacks = np.flatnonzero(flows.attack)
+        kept = int((len(flows) - len(attacks)) * RARE / (1 - RARE))
+        some = np.random.default_rng(0).permutation(attacks)[:kept]
+        return flows.rows(np.sort(np.concatenate([np.flatnonzero(~flows.attack), some])))
+
+    tests = {name: thinned(test) for name, test in task.tests.items()}
+    return Task(f"{task.name}-rare", thinned(task.train), thinned(task.valid), tests)
 
 
 def cicids(path: Path) -> Task:

@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.learning.cells import Cell, result
 from benchmarks.learning.learners import Candidate, Scorer, families
+from benchmarks.learning.losses import loss_families
 from benchmarks.learning.report import markdown
 from benchmarks.learning.tables import CICIDS, UNSW, Task, tasks
 from models.dataset import TagDataset
@@ -43,7 +44,7 @@ def loaded(data: Path, name: str) -> Task:
 
 def test_only_tables_that_are_there_are_tasks(data: Path) -> None:
     """Captures that are missing are no task; the two tables are."""
-    assert list(tasks(data, data / "none", data / "work")) == ["unsw-nb15", "cicids2017"]
+    assert list(tasks(data, data / "none", data / "work")) == ["unsw-nb15", "unsw-nb15-rare", "cicids2017"]
     assert not tasks(data / "none", data / "none", data / "work")
 
 
@@ -57,6 +58,23 @@ def test_unsw_keeps_equal_rows_on_one_side(data: Path) -> None:
     assert task.train.feature_names == ("dur", "proto_tcp", "proto_udp")
     assert task.train.tag_names == ("Generic",)
     assert np.array_equal(task.train.features[:, 2], task.train.tags[:, 0])
+
+
+def test_rare_attacks_are_four_in_a_hundred(data: Path) -> None:
+    """All benign flows stay, attack flows are thinned alike in every part."""
+    whole, rare = loaded(data, "unsw-nb15"), loaded(data, "unsw-nb15-rare")
+    for before, after in ((whole.train, rare.train), (whole.tests["test"], rare.tests["test"])):
+        benign = int((~before.attack).sum())
+        assert (int((~after.attack).sum()), int(after.attack.sum())) == (benign, int(benign * 0.04 / 0.96))
+    assert rare.name == "unsw-nb15-rare"
+
+
+def test_each_loss_is_a_family_of_one_candidate() -> None:
+    """Only the loss differs between them, and no two are the same."""
+    settings = [candidates[0].settings for candidates in loss_families().values()]
+    losses = [json.dumps(one["loss"]) for one in settings]
+    assert len(set(losses)) == len(losses) == 10
+    assert len({json.dumps({**one, "loss": None}) for one in settings}) == 1
 
 
 def test_cicids_judges_the_last_flows_of_each_label(data: Path) -> None:
@@ -91,6 +109,7 @@ def test_cell_is_computed_once_and_again_for_other_settings(data: Path) -> None:
     tested = first["tests"]["test"]  # type: ignore[index]
     assert tested["mean_average_precision"] == 1.0
     assert tested["budgets"]["0.01"] == {"silent_rate": 0.0, "false_alarm_rate": 0.0, "macro_f1": 1.0}
+    assert tested["at_half"] == [0.0, 0.0]
     assert tested["calibration_error"] == pytest.approx(0.1, abs=1e-6)
 
 
@@ -109,12 +128,12 @@ def test_report_shows_the_mean_and_the_spread_over_seeds() -> None:
     def cell(precision: float) -> dict[str, object]:
         budget = {"silent_rate": 0.25, "false_alarm_rate": 0.001, "macro_f1": None}
         test = {"flows": 2000, "attack_flows": 1500, "mean_average_precision": precision, "calibration_error": 0.0}
-        whole = {**test, "tags": {"dos": [1500, precision]}, "budgets": {"0.001": budget}}
+        whole = {**test, "tags": {"dos": [1500, precision]}, "at_half": [0.5, 0.002], "budgets": {"0.001": budget}}
         cost = {"training_cpu_s": 12.0, "flows_per_cpu_s": 1e6}
         return {"task": "t", "family": "trees", **cost, "tests": {"later": whole}}
 
     text = markdown([cell(0.5), cell(0.7)])
     assert "**t, later**: 1,500 attack flows of 2,000" in text
     row = next(line for line in text.splitlines() if line.startswith("| trees"))
-    assert row == "| trees | 0.600 (0.500-0.700) | 0.250 | 0.0010 | - | 0.0000 | 12.0 | 1,000,000 |"
+    assert row == "| trees | 0.600 (0.500-0.700) | 0.500 | 0.0020 | 0.250 | 0.0010 | - | 0.0000 | 12.0 | 1,000,000 |"
     assert "| dos (1,500) | 0.600 (0.500-0.700) |" in text
