@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.errors import ConfigError
+from models.thresholds import logits_of, sigmoid
 
 Mask = npt.NDArray[np.bool_]
 Scores = npt.NDArray[np.float32]
@@ -87,23 +88,47 @@ def suspects(fired: Mask, sources: npt.NDArray[np.int64], most: float) -> Mask:
     return np.asarray(chosen[sources])
 
 
-def lifted(values: npt.ArrayLike, scores: Scores, budget: float, least: int = 0) -> tuple[float, ...]:
+def lifted(
+    values: npt.ArrayLike, scores: Scores, budget: float, attacks: Scores | None = None, least: int = 0
+) -> tuple[float, ...]:
     """Return thresholds, none lower than before, under which at most a share of flows fire.
 
     Every tag may fire on as many flows; how many is the largest number under which all tags together keep the budget.
+    What is left of it goes to the tags that regain the most known attacks. A threshold stands in the middle, in logits,
+    between the highest score that may not fire and the next one above it, of these flows or of known attacks: so it
+    keeps a margin on other days and costs none of the attacks known.
 
     Args:
         values: Thresholds so far, shape (n_tags,).
         scores: Of flows taken for benign, shape (n_flows, n_tags), in [0, 1].
         budget: Share of the flows that may fire, in [0, 1).
+        attacks: Of flows known to be attacks, shape (n_attacks, n_tags), NaN for tags that a flow does not carry.
         least: So many of them may fire whatever the budget is; fewer than there are.
     """
     most = max(int(budget * len(scores)), least)
     highest = -np.sort(-np.partition(scores, len(scores) - most - 1, axis=0)[len(scores) - most - 1 :], axis=0)
-    old = np.asarray(values, np.float64)
+    old, known = np.asarray(values, np.float64), scores[:0] if attacks is None else attacks
+    reaching = scores >= old
     for each in range(most, -1, -1):
-        # just above the first score that may not fire
-        cuts = np.maximum(old, np.nextafter(highest[each].astype(np.float64), np.inf))
-        if (scores >= cuts).any(axis=1).sum() <= most:
+        quiet = highest[each]
+        if (reaching & (scores > quiet)).any(axis=1).sum() <= most:
             break
+    lost = ((known >= old) & (known <= quiet)).sum(axis=0)
+    for tag in np.argsort(-lost, kind="stable").tolist():
+        fires = reaching & (scores > quiet)
+        fires[:, tag] = False
+        # without the flows that fire anyway, all but as many as are left of the budget
+        rest = scores[~fires.any(axis=1), tag]
+        quiet[tag] = min(quiet[tag], np.partition(rest, len(scores) - most - 1)[len(scores) - most - 1])
+    cuts = np.where(old > quiet, old, _above(quiet, np.concatenate([scores, known])))
     return tuple(cuts.tolist())
+
+
+def _above(quiet: Scores, seen: Scores) -> npt.NDArray[np.float64]:
+    """Return for each tag a cut above a score, midway to the next score that was seen; just above where none was."""
+    ends = np.where(seen > quiet, seen, np.nan)
+    cuts = np.nextafter(quiet.astype(np.float64), np.inf)
+    followed = np.flatnonzero(~np.isnan(ends).all(axis=0))
+    middles = sigmoid((logits_of(quiet[followed]) + logits_of(np.nanmin(ends[:, followed], axis=0))) / 2)
+    cuts[followed] = np.maximum(cuts[followed], middles)
+    return cuts

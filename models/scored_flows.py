@@ -55,6 +55,12 @@ class ScoredFlows:
     blocks: Blocks | None = None
     background: npt.NDArray[np.float32] | None = None
 
+    @property
+    def attacks(self) -> npt.NDArray[np.float32]:
+        """The scores of attack flows, NaN for tags that a flow does not carry."""
+        attack = self.tags.any(axis=1)
+        return np.where(self.tags[attack] > 0, self.scores[attack], np.float32(np.nan))
+
     def thresholds(self, settings: ThresholdSettings) -> Thresholds:
         """Choose thresholds under which both the benign flows and the background keep the budget of false alarms.
 
@@ -66,7 +72,8 @@ class ScoredFlows:
         chosen = choose_thresholds(self.tags, self.scores, settings)
         if self.background is None:
             return chosen
-        cuts = lifted(chosen.values, self.background, settings.false_alarm_budget, min(1, len(self.background) - 1))
+        least = min(1, len(self.background) - 1)
+        cuts = lifted(chosen.values, self.background, settings.false_alarm_budget, self.attacks, least)
         silent = silent_rate(self.tags, self.scores, cuts)
         if silent == 1.0:
             raise Uncalibrated(

@@ -24,7 +24,7 @@ from pipeline.settings import Settings
 from pipeline.traffic import table_name
 from pipeline.train import DETECTOR
 
-VERSION = 1
+VERSION = 2
 NOTES = "adapted.json"
 
 
@@ -96,8 +96,8 @@ def _notes(found: Made, budget: float, gone: tuple[str, ...]) -> dict[str, Any]:
     plain = {name: getattr(found, name) for name in kept}
     sides = {name: asdict(getattr(found, name)) for name in ("before", "after")}
     limit = found.detector.familiarity.limit if found.detector.familiarity else 0.0
-    suspects = [asdict(one) for one in found.suspects]
-    return {**plain, **sides, "budget": budget, "limit": limit, "silenced": gone, "suspects": suspects}
+    rest = {"suspects": [asdict(one) for one in found.suspects], "calibrated": bool(found.detector.card.calibration)}
+    return {**plain, **sides, "budget": budget, "limit": limit, "silenced": gone, **rest}
 
 
 def _told(notes: dict[str, Any], registered: Registered, accepted: bool, parent: RegisteredDetector) -> Adapted:

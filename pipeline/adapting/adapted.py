@@ -76,6 +76,8 @@ class Adapted:
         learned: Flows it was fine-tuned on; 0 where the network is the parent's.
         truth: Where silent and false-alarm rates come from, such as "stored validation flows"; empty without any.
         limit: Share of far flows beyond which the new version's thresholds do not hold.
+        calibrated: Whether its scores have curves that make them probabilities; without labelled attacks held out from
+            a fine-tuning there is nothing to fit them to.
         silenced: Tags that could fire before and can no more.
         suspects: The sources set aside, those of most flows first.
         before: The parent.
@@ -92,6 +94,7 @@ class Adapted:
     learned: int
     truth: str
     limit: float
+    calibrated: bool
     silenced: tuple[str, ...]
     suspects: tuple[Suspect, ...]
     before: Side
@@ -134,6 +137,8 @@ def _lines(found: Adapted, shown: int) -> Iterator[str]:
         )
     if found.silenced:
         yield f"Too noisy here to fire at all: {', '.join(found.silenced)}"
+    if not found.calibrated:
+        yield "Its scores are no probabilities: no labelled attacks were held out to fit them to."
     if found.after.fired > 3 * found.budget:
         yield (
             f"The held-out flows fire {found.after.fired / found.budget:.0f} times as often as the budget: attacks, or "

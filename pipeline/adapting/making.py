@@ -4,15 +4,16 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from models.adaptation import AdaptSettings, Mask, lifted, suspects
+from models.adaptation import AdaptSettings, Mask, Scores, lifted, suspects
+from models.calibration import fit_calibration
 from models.dataset import TagDataset
-from models.detector import ADAPTED, Detector
+from models.detector import ADAPTED, Detector, DetectorCard
 from models.familiarity import Familiarity, measure_familiarity
 from models.finetune import finetune
 from models.losses import LossSettings
 from models.metrics import evaluate, false_alarm_rate, silent_rate
 from models.scored_flows import ScoredFlows
-from models.thresholds import NEVER_FIRES, Thresholds
+from models.thresholds import NEVER_FIRES, Thresholds, ThresholdSettings
 from pipeline.adapting.adapted import Side, Sources, Suspect
 from pipeline.adapting.local_flows import LocalFlows, joined, read_labelled, read_local, require_enough
 from pipeline.progress import Step, advance
@@ -56,14 +57,16 @@ def make(parent: Detector, sources: Sources, settings: AdaptSettings, budget: fl
         ModelMismatch: A table lacks columns that the detector needs.
     """
     split = read_local(sources.local, parent, settings.held_out, budget)
-    fired = _firing(parent, split.used)
+    scores = parent.score(split.used.features)
+    fired = _any(parent, scores)
     aside = suspects(fired, split.used.sources, settings.attack_share)
     used = split.used.rows(~aside)
     require_enough(len(used), settings.held_out, budget)
     labelled = [read_labelled(tables, parent, settings.held_out) for tables in (sources.labelled, sources.replayed)]
     tuned, learned = _tuned(parent, [learn for learn, _ in labelled], used, settings)
-    cuts = lifted(parent.card.thresholds.values, tuned.score(used.features), budget)
     known = _truth(parent, tuned, joined([judge for _, judge in labelled], parent.card))
+    scores = scores[~aside] if tuned is parent else tuned.score(used.features)
+    cuts = lifted(parent.card.thresholds.values, scores, budget, known[1].attacks if known[1] else None)
     adapted = _with_card(tuned, cuts, known[1], settings)
     adapted = replace(adapted, familiarity=_familiarity(parent, adapted, used))
     ruled_out = np.isin(split.held_out.sources, np.unique(split.used.sources[aside]))
@@ -91,7 +94,7 @@ def _tuned(
         advance(Step(work, done, settings.epochs, "epochs"))
 
     network = finetune(parent.network, flows, settings, bool(len(replayed)), _loss(parent), on_epoch)
-    # the curves of its scores were measured on another network
+    # the curves of the parent's scores are of another network
     return Detector(network, replace(card, calibration=None), parent.familiarity), len(flows)
 
 
@@ -123,10 +126,18 @@ def _with_card(
         figures = evaluate(known.tags, known.scores, cuts, card.tag_names).to_dict()
         rates = [rate(known.tags, known.scores, cuts) or 0.0 for rate in (false_alarm_rate, silent_rate)]
         thresholds = Thresholds(cuts, card.thresholds.sources, *rates)
+        if card.calibration is None:
+            card = replace(card, calibration=fit_calibration(known.tags, known.scores, _least_positives(card)))
     chosen = {**card.settings, ADAPTED: settings.to_dict()}
     return replace(
         tuned, card=replace(card, thresholds=thresholds, settings=chosen, validation=figures), validation=known
     )
+
+
+def _least_positives(card: DetectorCard) -> int:
+    """Return how many flows a tag needs for a curve of its own, as the parent was trained."""
+    asked: int = card.settings.get("thresholds", {}).get("least_positives", ThresholdSettings().least_positives)
+    return asked
 
 
 def _familiarity(parent: Detector, adapted: Detector, used: LocalFlows) -> Familiarity:
@@ -138,7 +149,8 @@ def _familiarity(parent: Detector, adapted: Detector, used: LocalFlows) -> Famil
 
 
 def _side(detector: Detector, flows: LocalFlows, ruled_out: Mask, known: ScoredFlows | None) -> Side:
-    fired = _firing(detector, flows)
+    answers = detector.answers(flows.features)
+    fired = _any(detector, answers.scores)
     rates: list[float | None] = [None, None]
     if known:
         cuts = detector.card.thresholds.values
@@ -147,13 +159,13 @@ def _side(detector: Detector, flows: LocalFlows, ruled_out: Mask, known: ScoredF
     return Side(
         float(fired.mean()) if len(fired) else 0.0,
         float(elsewhere.mean()) if len(elsewhere) else None,
-        float(detector.far(flows.features).mean()) if detector.familiarity and len(flows) else None,
+        float(answers.far.mean()) if detector.familiarity and len(flows) else None,
         *rates,
     )
 
 
-def _firing(detector: Detector, flows: LocalFlows) -> Mask:
-    return np.asarray(detector.fired(detector.score(flows.features)).any(axis=1))
+def _any(detector: Detector, scores: Scores) -> Mask:
+    return np.asarray(detector.fired(scores).any(axis=1))
 
 
 def _named(flows: LocalFlows, fired: Mask, aside: Mask) -> tuple[Suspect, ...]:

@@ -130,8 +130,13 @@ def test_replayed_flows_teach_what_is_benign_here(world: World, away: Away, lift
     assert tuned.registered.in_use
     assert champion(away.settings).version == tuned.registered.version
     after = Detector.load(champion(away.settings).folder)
-    assert weights_digest(after.network) != weights_digest(Detector.load(away.folder(1)).network)
+    before = Detector.load(away.folder(1))
+    assert weights_digest(after.network) != weights_digest(before.network)
+    assert before.card.calibration is not None
     assert after.validation
+    assert after.card.calibration is not None
+    assert after.card.calibration.slopes != before.card.calibration.slopes
+    assert tuned.calibrated
     assert as_text(tuned).splitlines()[1].endswith(f"fine-tuned on {tuned.learned:,} flows")
 
 

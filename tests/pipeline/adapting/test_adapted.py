@@ -20,6 +20,7 @@ QUIET = Adapted(
     learned=0,
     truth="stored validation flows",
     limit=0.1,
+    calibrated=True,
     silenced=(),
     suspects=(),
     before=Side(0.4, 0.4, 0.8, 0.01, 0.001),
@@ -71,3 +72,9 @@ def test_one_source_in_two_roles() -> None:
     for roles in (((one,), (one,)), ((one, one),)):
         with pytest.raises(InputError, match="the same traffic twice"):
             Sources(*roles)
+
+
+def test_scores_that_are_no_probabilities() -> None:
+    """Where nothing could be fitted that is said, and only there."""
+    assert "no probabilities" in as_text(replace(QUIET, calibrated=False))
+    assert "no probabilities" not in as_text(QUIET)
