@@ -1,5 +1,9 @@
 """What the numba kernels share: how they are compiled, the types of their values, the mark for what was never seen."""
 
+import importlib
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -11,6 +15,26 @@ Int: TypeAlias = int | np.int64 | np.uint64
 """A number inside a kernel."""
 NEVER = -1
 """Marks a time, window or code that was never seen."""
+
+
+@contextmanager
+def _hidden(*names: str) -> Iterator[None]:
+    """Let modules that are not imported yet seem not to be installed."""
+    missing = [name for name in names if name not in sys.modules]
+    marks: Any = dict.fromkeys(missing)  # to None, which an import takes for a module that is not there
+    sys.modules.update(marks)
+    try:
+        yield
+    finally:
+        for name in missing:
+            del sys.modules[name]
+
+
+# Before its first kernel runs, numba looks whether these are there, for functions that no kernel here calls. Each
+# brings a tree of modules with it, an eighth of a second together.
+with _hidden("scipy.linalg.cython_blas", "cffi"):
+    for _asking in ("numba.np.arraymath", "numba.core.typing.cffi_utils"):
+        importlib.import_module(_asking)
 
 _UNCOUNTED: dict[str, Any] = {"nogil": True, "_nrt": False}
 """Without reference counts: numba would count every array of a tuple up and down at each call that passes it, in locked

@@ -17,7 +17,8 @@ from features.payload.text import safe_texts, texts_of
 from features.payload.tls import OVER_QUIC, OVER_TCP, VERSIONS, ja4
 from features.schema import COLUMNS, arrow_schema
 
-PAYLOAD_SCHEMA = pa.schema([arrow_schema().field(column.name) for column in COLUMNS if column.group == "payload"])
+_SCHEMA = arrow_schema()
+PAYLOAD_SCHEMA = pa.schema([_SCHEMA.field(column.name) for column in COLUMNS if column.group == "payload"])
 CODES: dict[str, Callable[[int], str]] = {
     "dns_query_type": type_name,
     "dns_response_code": RESPONSE_CODES.__getitem__,

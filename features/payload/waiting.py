@@ -21,7 +21,7 @@ class Waiting:
     """
 
     def __init__(self) -> None:
-        self._rows = PAYLOAD_SCHEMA.empty_table()
+        self._rows = pa.Table.from_batches([], PAYLOAD_SCHEMA)
         self._taken = np.zeros(0, np.bool_)
         self._first = 0
 
