@@ -97,7 +97,7 @@ def fit_boosting(train: TagDataset, settings: BoostingSettings | None = None) ->
     rows, weights = drawn_flows(train.tags, settings.most_flows, settings.seed)
     features = train.features[rows].astype(np.float64)  # once for all, as trees take it
     features[:, np.isnan(features).all(axis=0)] = 0  # trees cannot be grown beside a column that never has a value
-    ensembles = tuple(_side_by_side(partial(_fitted, features, weights, settings), train.tags[rows].T))
+    ensembles = tuple(_side_by_side(partial(_fitted, features, weights, settings), train.targets()[rows].T))
     shares = tuple(float(share) for share in train.tags.mean(axis=0))
     return BoostedTags(ensembles, shares, train.tag_names, len(rows))
 
@@ -128,8 +128,12 @@ def _fitted(
     features: npt.NDArray[np.float64],
     weights: npt.NDArray[np.float64] | None,
     settings: BoostingSettings,
-    tag: npt.NDArray[np.uint8],
+    tag: npt.NDArray[np.float32],
 ) -> HistGradientBoostingClassifier | None:
+    known = tag >= 0
+    if not known.all():
+        features, tag = features[known], tag[known]
+        weights = None if weights is None else weights[known]
     positives = int(tag.sum())
     if positives < settings.least_positives or positives == len(tag):
         return None

@@ -3,7 +3,7 @@
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.errors import LabelError, SchemaError
+from features.labels.speech import tags_spoken_of
 
 TAGS_COLUMN = "tags"
+UNKNOWN = -1.0
+"""The label of a tag that nobody looked for: it says neither that the flow carries the tag nor that it does not."""
 _BATCH_ROWS = 16_384
 _BLOCK_COLUMNS = 16
 
@@ -31,12 +34,15 @@ class TagDataset:
         tags: Shape (n_flows, n_tags), uint8, 0 or 1; a row of zeros is a benign flow.
         feature_names: One a column of ``features``.
         tag_names: One a column of ``tags``.
+        known: Shape of ``tags``: False where the truth does not say whether the flow carries the tag, which is then 0;
+            None where all is known.
     """
 
     features: npt.NDArray[np.float32]
     tags: npt.NDArray[np.uint8]
     feature_names: tuple[str, ...]
     tag_names: tuple[str, ...]
+    known: npt.NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         """Refuse matrices whose shapes contradict each other or the names."""
@@ -58,12 +64,26 @@ class TagDataset:
 
     def rows(self, chosen: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> "TagDataset":
         """Return the chosen flows as a dataset of their own."""
-        return TagDataset(self.features[chosen], self.tags[chosen], self.feature_names, self.tag_names)
+        known = None if self.known is None else self.known[chosen]
+        return replace(self, features=self.features[chosen], tags=self.tags[chosen], known=known)
+
+    def targets(self) -> npt.NDArray[np.float32]:
+        """Return the tags as a loss takes them, ``UNKNOWN`` where the truth does not say."""
+        targets = self.tags.astype(np.float32)
+        return targets if self.known is None else np.where(self.known, targets, np.float32(UNKNOWN))
+
+    def judged(self, scores: npt.NDArray[np.float32], nothing: float = 0.0) -> npt.NDArray[np.float32]:
+        """Return scores with ``nothing`` where the truth does not say: neither a false alarm nor a detection."""
+        return scores if self.known is None else np.where(self.known, scores, np.float32(nothing))
 
     def followed_by(self, other: "TagDataset") -> "TagDataset":
         """Return the flows of both, which have the same columns and tags, as one dataset."""
         features, tags = np.concatenate([self.features, other.features]), np.concatenate([self.tags, other.tags])
-        return TagDataset(features, tags, self.feature_names, self.tag_names)
+        known = None
+        if self.known is not None or other.known is not None:
+            parts = (np.ones(one.tags.shape, bool) if one.known is None else one.known for one in (self, other))
+            known = np.concatenate([*parts])
+        return TagDataset(features, tags, self.feature_names, self.tag_names, known)
 
 
 def columns_of(features: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
@@ -95,13 +115,19 @@ def read_dataset(
     rows = sum(file.metadata.num_rows for file in files)
     features = _room((rows, len(feature_names)), scratch)
     tags = np.zeros((rows, len(tag_names)), np.uint8)
+    spoken = [tags_spoken_of(file.schema_arrow.metadata) for file in files]
+    known = None if all(names is None for names in spoken) else np.ones((rows, len(tag_names)), bool)
     start = 0
-    for path, file in zip(paths, files, strict=True):
+    for path, file, names in zip(paths, files, spoken, strict=True):
+        if known is not None and names is not None:
+            known[start : start + file.metadata.num_rows] = [name in names for name in tag_names]
         for batch in file.iter_batches(_BATCH_ROWS, columns=[*feature_names, TAGS_COLUMN]):
             fill_features(batch, feature_names, features[start : start + batch.num_rows])
             _fill_tags(batch.column(TAGS_COLUMN), tag_names, tags[start : start + batch.num_rows], path)
             start += batch.num_rows
-    return TagDataset(features, tags, tuple(feature_names), tuple(tag_names))
+    if known is not None:
+        known |= tags > 0  # what a tag that was spoken of implies
+    return TagDataset(features, tags, tuple(feature_names), tuple(tag_names), known)
 
 
 def feature_matrix(batch: pa.RecordBatch, feature_names: Sequence[str]) -> npt.NDArray[np.float32]:

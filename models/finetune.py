@@ -7,7 +7,6 @@ a tenth, and the loss grows with the squared distance of the weights from where 
 from collections.abc import Callable
 
 import keras
-import numpy as np
 from keras import ops
 
 from models.adaptation import AdaptSettings
@@ -52,7 +51,7 @@ def finetune(
     tuned.compile(optimizer=optimizer, loss=TagLoss(plain, len(flows.tag_names)), jit_compile=False)
     tuned.fit(
         flows.features,
-        flows.tags.astype(np.float32),
+        flows.targets(),
         batch_size=BATCH_FLOWS,
         epochs=settings.epochs,
         verbose=0,

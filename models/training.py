@@ -179,9 +179,13 @@ def _epoch(
         chosen = order[start : start + piece]
         flows = train.rows(chosen)
         batches.begin(flows, chosen, settings.batch_size)
-        targets = flows.tags.astype(np.float32)
         passed = members.fit(
-            flows.features, targets, batch_size=settings.batch_size, shuffle=False, verbose=0, callbacks=[batches]
+            flows.features,
+            flows.targets(),
+            batch_size=settings.batch_size,
+            shuffle=False,
+            verbose=0,
+            callbacks=[batches],
         )
         losses.append(passed.history["loss"][0])
     weights = [min(piece, len(order) - start) for start in range(0, len(order), piece)]

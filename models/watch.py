@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 DIVERGED_FILE = "diverged.npz"
 ROWS_NAMED = 8
+NEVER = -1e9
+"""A logit below all others, for tags of which the truth says nothing."""
 
 
 @dataclass(frozen=True)
@@ -80,11 +82,11 @@ class Watch:
 
     def _judged(self, epoch: int, training_loss: float) -> EpochResult:
         answers = network_logits(self.views.answers, self.valid.features)
-        validation_loss = float(self.views.members.loss(self.valid.tags, answers))
+        validation_loss = float(self.views.members.loss(self.valid.targets(), answers))
         if not np.isfinite([training_loss, validation_loss]).all():
             losses = f"the loss was {training_loss} in training and {validation_loss} in validation"
             raise _diverged(losses, f"epoch {epoch}")
-        logits = self.views.tag_logits(answers)
+        logits = self.valid.judged(self.views.tag_logits(answers), NEVER)
         precision = mean_average_precision(self.valid.tags, logits)
         silent = silence_at_budget(self.valid.tags, logits, self.settings.false_alarm_budget)
         value = self._value(validation_loss, silent, precision)

@@ -60,7 +60,9 @@ class Contender:
 
     def evaluation(self, flows: TagDataset) -> dict[str, Any]:
         """Return its figures on flows whose truth is known, plain values."""
-        return evaluate(flows.tags, self.score(flows.features), self.thresholds, flows.tag_names).to_dict()
+        return evaluate(
+            flows.tags, flows.judged(self.score(flows.features)), self.thresholds, flows.tag_names
+        ).to_dict()
 
 
 @dataclass(frozen=True)
@@ -188,7 +190,7 @@ def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice:
         vocabulary=choice.vocabulary,
     )
     score = Detector(trained.network, card).score
-    scores = score(valid.features)
+    scores = valid.judged(score(valid.features))
     scored = _scored(score, scores, valid, choice)
     cuts = scored.thresholds(choice.cuts) if choice.cuts else _as_found(valid, scores, halves)
     figures = evaluate(valid.tags, scores, cuts.values, valid.tag_names).to_dict()
@@ -245,7 +247,7 @@ def _fit_boosting(train: TagDataset, valid: TagDataset, choice: Choice, path: Pa
     begun = time.monotonic()
     boosted = fit_boosting(choice.learned(train))
     seconds = time.monotonic() - begun
-    scored = _scored(boosted.score, boosted.score(valid.features), valid, choice)
+    scored = _scored(boosted.score, valid.judged(boosted.score(valid.features)), valid, choice)
     thresholds = scored.thresholds(choice.cuts or ThresholdSettings()).values
     saved = {"ensembles": boosted.ensembles, "shares": boosted.shares, "tag_names": boosted.tag_names}
     joblib.dump({**saved, "thresholds": thresholds}, path)

@@ -29,7 +29,7 @@ def examination(labelled: Path, flows: TagDataset, contenders: Sequence[Contende
         validation flows for each of BUDGETS, with what they do here; empty where it keeps none.
     """
     blocks = read_blocks([labelled])
-    scored = {contender.name: contender.score(flows.features) for contender in contenders}
+    scored = {contender.name: flows.judged(contender.score(flows.features)) for contender in contenders}
     cuts = ThresholdSettings(**settings.thresholds.model_dump())
     first = contenders[0]
     rechosen = list(_rechosen(first.validation, flows, scored[first.name], cuts)) if first.validation else []

@@ -14,6 +14,7 @@ from features.labels.equal_rows import TagUnion
 from features.labels.labeller import SOURCE_LABEL, RuleLabeller, WordLabeller
 from features.labels.rules import Truth
 from features.labels.settings import LabelSettings
+from features.labels.speech import named, noted
 from features.labels.truth import read_truth
 from features.labels.vocabulary import Vocabulary, read_vocabulary
 from features.schema import arrow_schema, fingerprint, labelled_schema
@@ -23,7 +24,7 @@ from pipeline.manifest import Built, Plan, StageResult, digest, run_once, write_
 from pipeline.progress import counted, say
 from pipeline.settings import Settings
 
-VERSION = 2
+VERSION = 3
 NAMED = 3
 REPORT_SUFFIX = ".labels.json"
 REPORT_KEY = "flowtag.label_report"
@@ -92,6 +93,8 @@ class _Stage:
     ) -> None:
         self._table, self._path, self._truth = table, path, truth
         self._vocabulary, self._settings = vocabulary, settings
+        of_truth = truth.speaks_of if truth else ()
+        self._spoken = named(settings.speaks_of, vocabulary, "labels.speaks_of") or of_truth
 
     def build(self, artifact: Path) -> Built:
         """Write the labelled table."""
@@ -108,11 +111,14 @@ class _Stage:
                 _require_words(source, self._table)
             united = self._united(source) if self._settings.merge_equal else None
             schema = giving(labelled_schema(), columns_given(source))
-            schema = schema.with_metadata({**schema.metadata, **self._vocabulary.metadata()})
+            spoken = noted(self._spoken, self._vocabulary)
+            schema = schema.with_metadata({**schema.metadata, **self._vocabulary.metadata(), **spoken})
             batches = labeller.label(_rows(source))
             told = counted(united.apply(batches) if united else batches, f"labelling {self._table.stem}")
             written = write_table(told, artifact, schema, notes)
         say(f"{self._table.stem}: {report['attack']:,} of {written.rows:,} flows carry tags, by {report['kind']}")
+        if self._spoken:
+            say(f"{self._table.stem}: {len(self._spoken)} of {len(self._vocabulary.names)} tags are known")
         return Built(written.rows, counts(report), written.columns_present)
 
     def _labeller(self) -> RuleLabeller | WordLabeller:
@@ -139,6 +145,7 @@ class _Stage:
         else:
             report = words_report(account)
         self._judge_words(report["unmapped"])
+        report["tags_known"] = list(self._spoken or self._vocabulary.names)
         return merged_report(report, united) if united else report
 
     def _judge_rules(self, truth: Truth, labeller: RuleLabeller) -> None:

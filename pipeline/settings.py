@@ -112,6 +112,7 @@ class LabelsSection(Section):
     allow_unmapped: bool = setting(False, "let words come up that the vocabulary does not map")
     near_s: NonNegativeFloat = setting(1.0, "flows so near outside a rule's time are counted", "s")
     merge_equal: bool = setting(False, "give flows with equal features the union of their tags")
+    speaks_of: str = setting("", "tags the truth can speak of, with semicolons; empty: as the file or its kind says")
 
 
 class NetworkSection(Section):

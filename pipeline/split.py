@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from features.context import LONG_S
 from features.errors import ConfigError, LabelError, SchemaError
 from features.labels.equal_rows import row_hashes
+from features.labels.speech import tags_spoken_of
 from features.labels.stratify import stratified
 from features.labels.vocabulary import METADATA
 from features.schema import FEATURE_NAMES, IDENTITY_NAMES, fingerprint
@@ -91,9 +92,21 @@ def split(tables: Sequence[Path], choice: SplitChoice, settings: Settings) -> St
 
 def _require_one_vocabulary(tables: Sequence[Path]) -> None:
     told: dict[bytes, Path] = {}
+    spoken: dict[frozenset[str] | None, Path] = {}
     for table in tables:
         with open_table(table, labelled=True) as file:
-            told.setdefault((file.schema_arrow.metadata or {}).get(METADATA.encode(), b""), table)
+            metadata = file.schema_arrow.metadata or {}
+            told.setdefault(metadata.get(METADATA.encode(), b""), table)
+            spoken.setdefault(tags_spoken_of(metadata), table)
+    if len(spoken) > 1:
+        (one_of, first), (others, second) = list(spoken.items())[:2]
+        raise LabelError(
+            "Tables whose truths speak of different tags",
+            f"{first} and {second}",
+            "the same",
+            ", ".join(sorted((one_of or set()) ^ (others or set()))),
+            "split them one by one",
+        )
     if len(told) > 1:
         (one, first), (other, second) = list(told.items())[:2]
         differing = ", ".join(sorted({*one.decode().split(",")} ^ {*other.decode().split(",")})) or "their order"

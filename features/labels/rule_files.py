@@ -18,12 +18,13 @@ from features.errors import LabelError
 from features.labels.rule_cells import Clock, read_cell
 from features.labels.rules import FOREVER, Rule, Truth
 from features.labels.settings import DEFAULTS, LabelSettings, zone
+from features.labels.speech import named
 from features.labels.vocabulary import Vocabulary
 from features.labels.yaml_file import read_yaml
 
 REQUIRED = ("name", "tags", "start", "end", "protocol", "src_ip", "src_port", "dst_ip", "dst_port")
 COLUMNS = (*REQUIRED, "direction")
-OPTIONS = ("clock_offset_s", "time_zone", "allow_unmatched")
+OPTIONS = ("clock_offset_s", "time_zone", "allow_unmatched", "speaks_of")
 CSV_WORDS = f"a CSV file with {','.join(REQUIRED)}"
 YAML_WORDS = f"YAML with a part `rules`, a list of mappings with {', '.join(COLUMNS)}"
 Row = tuple[int, dict[str, str]]
@@ -53,7 +54,8 @@ def read_rules(path: Path, vocabulary: Vocabulary, settings: LabelSettings = DEF
             rules = tuple(_rule(row, clock, f"{path}, line {row[0]}", vocabulary) for row in content.rows)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise LabelError("The rules cannot be read", str(path), CSV_WORDS, str(error)) from error
-    return Truth("rules", rules, _flag(content.options, path))
+    spoken = named(content.options.get("speaks_of", ""), vocabulary, str(path))
+    return Truth("rules", rules, _flag(content.options, path), speaks_of=spoken)
 
 
 def _first_words(lines: Iterable[str]) -> str:

@@ -49,6 +49,7 @@ class Truth:
         kind: "rules", "suricata alerts", "zeek notices" or "zeek weirds".
         rules: All of it as rules.
         allow_unmatched: Whether the file itself says that rules may match nothing.
+        speaks_of: Tags that it can speak of; of others it says nothing. Empty: of all.
         ignored: Entries that say nothing about a flow, by reason.
         unmapped: Words that the vocabulary maps to no tags, and how often they came up.
     """
@@ -58,3 +59,4 @@ class Truth:
     allow_unmatched: bool = False
     ignored: tuple[tuple[str, int], ...] = ()
     unmapped: tuple[tuple[str, int], ...] = ()
+    speaks_of: tuple[str, ...] = ()

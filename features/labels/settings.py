@@ -18,6 +18,8 @@ class LabelSettings:
         allow_unmatched: Whether rules may match no flow.
         allow_unmapped: Whether words that the vocabulary does not map may come up; they give no tag and are counted.
         near_s: Flows within so many seconds outside a rule's time are counted as near its edge.
+        speaks_of: Tags that the truth can speak of, separated by semicolons; empty: as the file says, else those that
+            its kind of words can mean, of rules and label columns all.
         merge_equal: Whether flows with equal features all get the union of their tags.
 
     Raises:
@@ -31,6 +33,7 @@ class LabelSettings:
     allow_unmapped: bool = False
     near_s: float = 1.0
     merge_equal: bool = False
+    speaks_of: str = ""
 
     def __post_init__(self) -> None:
         """Refuse what cannot be."""

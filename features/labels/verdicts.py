@@ -15,12 +15,19 @@ from features.errors import LabelError, RecordError
 from features.labels.rule_cells import Clock, read_cell
 from features.labels.rules import Rule, Truth
 from features.labels.settings import LabelSettings, zone
+from features.labels.speech import meant_by
 from features.labels.vocabulary import Vocabulary
 from features.records.byte_stream import line_blocks
 
 ALERTS, NOTICES, WEIRDS = "suricata alerts", "zeek notices", "zeek weirds"
 ZEEK = {"note": (NOTICES, "zeek_notice"), "name": (WEIRDS, "zeek_weird")}
 """Column that tells what a Zeek log is, its kind, and the vocabulary's part for it."""
+PARTS = {
+    ALERTS: ("suricata_category", "suricata_signature", "attack"),
+    NOTICES: ("zeek_notice",),
+    WEIRDS: ("zeek_weird",),
+}
+"""The vocabulary's parts with the words of each kind."""
 
 UNSPECIFIED = "unspecified"
 UNSET = ("", "-", "(empty)")
@@ -57,7 +64,13 @@ def read_verdicts(path: Path, kind: str, vocabulary: Vocabulary, settings: Label
         rules = [rule for line, entry in _entries(lines) for rule in reader.rules(entry, line, f"{path}, line {line}")]
     except RecordError as error:
         raise LabelError(f"The {kind} cannot be read", error.where, error.expected, error.received) from error
-    return Truth(kind, tuple(rules), False, tuple(reader.ignored.items()), tuple(reader.unmapped.items()))
+    return Truth(
+        kind,
+        tuple(rules),
+        ignored=tuple(reader.ignored.items()),
+        unmapped=tuple(reader.unmapped.items()),
+        speaks_of=meant_by(PARTS[kind], vocabulary),
+    )
 
 
 def _entries(lines: Iterator[tuple[int, str]] | Any) -> Iterator[Entry]:  # noqa: ANN401 (what enumerate returns)

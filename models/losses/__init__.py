@@ -1,9 +1,10 @@
 """Losses that penalise silence: bases, penalties, the guard of the published form, and the Keras class."""
 
+from models.dataset import UNKNOWN
 from models.losses.guard import critical_lambda, expected_silence, require_safe
 from models.losses.implied import implied_threshold
 from models.losses.settings import LossSettings
-from models.losses.tag_loss import UNKNOWN, TagLoss, row_loss
+from models.losses.tag_loss import TagLoss, row_loss
 
 __all__ = [
     "UNKNOWN",

@@ -11,9 +11,6 @@ from models.losses.penalties import has_tag, silence_penalty
 from models.losses.settings import LossSettings
 from models.tensors import Tensor
 
-UNKNOWN = -1.0
-"""The label of a tag that nobody looked for: it says neither that the flow carries the tag nor that it does not."""
-
 
 def row_loss(tags: Tensor, logits: Tensor, settings: LossSettings) -> Tensor:
     """Return the loss of each row: base over tags plus lambda times the penalty on silence.

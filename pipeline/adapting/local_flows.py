@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import ceil
 from pathlib import Path
 
@@ -126,9 +127,8 @@ def read_labelled(tables: Sequence[Path], detector: Detector, held_out: float) -
 
 def joined(parts: Sequence[TagDataset], card: DetectorCard) -> TagDataset:
     """Return datasets, none or more, as one."""
-    features = [np.empty((0, len(card.feature_names)), np.float32), *(part.features for part in parts)]
-    tags = [np.empty((0, len(card.tag_names)), np.uint8), *(part.tags for part in parts)]
-    return TagDataset(np.concatenate(features), np.concatenate(tags), card.feature_names, card.tag_names)
+    features, tags = np.empty((0, len(card.feature_names)), np.float32), np.empty((0, len(card.tag_names)), np.uint8)
+    return reduce(TagDataset.followed_by, parts, TagDataset(features, tags, card.feature_names, card.tag_names))
 
 
 def _require_fitting(tables: Sequence[Path], detector: Detector, labelled: bool = False) -> None:

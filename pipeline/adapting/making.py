@@ -113,7 +113,9 @@ def _truth(parent: Detector, tuned: Detector, judged: TagDataset) -> tuple[Score
         return parent.validation, parent.validation
     if not judged.attack.any():
         return None, None
-    before, after = (ScoredFlows(judged.tags, one.score(judged.features)).sampled() for one in (parent, tuned))
+    before, after = (
+        ScoredFlows(judged.tags, judged.judged(one.score(judged.features))).sampled() for one in (parent, tuned)
+    )
     return before, after
 
 

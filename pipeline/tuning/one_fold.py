@@ -1,7 +1,7 @@
 """One fold of one trial: train without it, choose thresholds on the next, measure on it. Brings Keras."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -51,8 +51,8 @@ def try_fold(flows: Flows, settings: Settings, held_out: int) -> FoldOutcome:
     narrow = _columns(dataset, view.columns)
     train, valid, held = (narrow.rows(mask) for mask in folds.masks(held_out))
     trained = train_network(train, valid, training_settings(settings))
-    cuts = _cuts(valid, network_scores(trained.network, valid.features), settings)
-    scores = network_scores(trained.network, held.features)
+    cuts = _cuts(valid, valid.judged(network_scores(trained.network, valid.features)), settings)
+    scores = held.judged(network_scores(trained.network, held.features))
     budget = settings.thresholds.false_alarm_budget
     return FoldOutcome(
         fold=held_out,
@@ -86,7 +86,7 @@ def _columns(dataset: TagDataset, names: tuple[str, ...]) -> TagDataset:
     if names == dataset.feature_names:
         return dataset
     at = [dataset.feature_names.index(name) for name in names]
-    return TagDataset(dataset.features[:, at], dataset.tags, names, dataset.tag_names)
+    return replace(dataset, features=dataset.features[:, at], feature_names=names)
 
 
 def _cuts(valid: TagDataset, scores: Scores, settings: Settings) -> tuple[float, ...]:

@@ -12,7 +12,7 @@ import pytest
 
 import models.dataset
 from features.errors import LabelError, SchemaError
-from models.dataset import TagDataset, columns_of, feature_matrix, read_dataset
+from models.dataset import UNKNOWN, TagDataset, columns_of, feature_matrix, read_dataset
 
 TAGS = ("scan", "flood")
 
@@ -158,3 +158,21 @@ def test_chosen_rows_are_a_dataset() -> None:
     dataset = TagDataset(features, np.eye(3, 1, dtype=np.uint8), ("a", "b"), ("x",))
     assert dataset.rows(np.array([2, 0])).features.tolist() == [[4, 5], [0, 1]]
     assert dataset.rows(dataset.attack).tags.tolist() == [[1]]
+
+
+def test_what_a_truth_does_not_speak_of_is_unknown(tmp_path: Path) -> None:
+    """Of a table that names its known tags others are unknown, but where carried; other tables know all."""
+    whole = written(tmp_path / "whole.parquet", n=[1, 2, 3])
+    partial = tmp_path / "partial.parquet"
+    table = pq.read_table(whole)
+    pq.write_table(table.replace_schema_metadata({"flowtag.tags_known": "scan"}), partial)
+    dataset = read_dataset([partial, whole], ("n",), TAGS)
+    expected = [[0, 1], [0, UNKNOWN], [1, 1], [0, 1], [0, 0], [1, 1]]
+    np.testing.assert_array_equal(dataset.targets(), np.array(expected, np.float32))
+    np.testing.assert_array_equal(dataset.rows(np.array([1, 4])).targets(), np.array([[0, -1], [0, 0]], np.float32))
+    scores = np.full((6, 2), 0.7, np.float32)
+    assert dataset.judged(scores)[:, 1].tolist() == pytest.approx([0.7, 0, 0.7, 0.7, 0.7, 0.7])
+    alone = read_dataset([whole], ("n",), TAGS)
+    assert alone.judged(scores) is scores
+    both = read_dataset([partial], ("n",), TAGS).followed_by(alone)
+    np.testing.assert_array_equal(both.targets(), dataset.targets())

@@ -50,6 +50,21 @@ def test_each_epoch_is_reported(train: TagDataset, valid: TagDataset) -> None:
     assert set(seen[0].figures()) == {"training_loss", "validation_loss", "silent_rate", "mean_average_precision"}
 
 
+def test_unknown_tags_teach_nothing(train: TagDataset, valid: TagDataset) -> None:
+    """Half of a tag's flows, hidden as unknown, are still given it; hidden as if they lacked it, they are not."""
+    hidden = (train.tags[:, 0] > 0) & (np.arange(len(train)) % 2 == 0)
+    tags = train.tags.copy()
+    tags[hidden, 0] = 0
+    known = np.ones(tags.shape, bool)
+    known[hidden, 0] = False
+    scored = []
+    for truth in (dataclasses.replace(train, tags=tags, known=known), dataclasses.replace(train, tags=tags)):
+        network = train_network(truth, valid, dataclasses.replace(SMALL, epochs=8, batch_size=64)).network
+        scored.append(network_logits(network, train.features)[hidden, 0].mean())
+    assert scored[0] > 0 > scored[1], scored
+    assert scored[0] > scored[1] + 1
+
+
 @pytest.mark.parametrize("monitor", ["loss", "mean_average_precision", "silence"])
 def test_the_best_epoch_is_kept(train: TagDataset, monitor: str) -> None:
     """When later epochs are worse on the validation flows, the weights of the best one come back."""

@@ -137,3 +137,19 @@ def test_equal_flows_are_given_the_union(tmp_path: Path, settings: Settings) -> 
     assert [set(tags) for tags in united] == [set(as_told[0]) | set(as_told[1])] * 3 + [set(), set(as_told[4])]
     report = json.loads(report_path(result.path).read_text())
     assert report["equal"] == {"groups": 1, "flows": 3, "flows_changed": 3, "benign_made_attack": 1}
+
+
+def test_a_table_tells_of_which_tags_its_truth_can_speak(world: World, tmp_path: Path, settings: Settings) -> None:
+    """Rules speak of all tags or of what they say, alerts of what their words can mean, a setting goes before both."""
+    table = world.flows["demo-score"].path
+    partial = rules(tmp_path, "all,port_scan,,,,,,,")
+    assert b"flowtag.tags_known" not in pq.read_schema(label(table, partial, settings).path).metadata
+    partial.write_text("# speaks_of: port_scan; reconnaissance\n" + partial.read_text())
+    result = label(table, partial, settings)
+    assert pq.read_schema(result.path).metadata[b"flowtag.tags_known"] == b"reconnaissance,port_scan"
+    assert json.loads(report_path(result.path).read_text())["tags_known"] == ["reconnaissance", "port_scan"]
+    setting = settings.model_copy(update={"labels": LabelsSection(speaks_of="port_scan")})
+    assert pq.read_schema(label(table, partial, setting).path).metadata[b"flowtag.tags_known"] == b"port_scan"
+    wrong = settings.model_copy(update={"labels": LabelsSection(speaks_of="port_scam")})
+    with pytest.raises(LabelError, match="port_scan"):
+        label(table, partial, wrong)

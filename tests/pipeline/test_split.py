@@ -128,3 +128,14 @@ def test_tables_that_cannot_be_split(tmp_path: Path, settings: Settings) -> None
     with pytest.raises(SchemaError, match="without a time"):
         split([timeless], SplitChoice("time"), settings)
     assert not list((settings.state.root / "split").glob("*.parquet"))
+
+
+def test_truths_that_speak_of_different_tags_are_not_mixed(tmp_path: Path, settings: Settings) -> None:
+    """A part could not say of which of its flows a tag is unknown; one table keeps what its truth can speak of."""
+    told = {"flowtag.tags_known": "impact,dos"}
+    one = labelled(tmp_path / "one.parquet", rows(), **told)
+    other = labelled(tmp_path / "other.parquet", rows())
+    with pytest.raises(LabelError, match="speak of different tags"):
+        split([one, other], SplitChoice("row"), settings)
+    made = split([one], SplitChoice("row"), settings)
+    assert pq.read_schema(made.path / "train.parquet").metadata[b"flowtag.tags_known"] == b"impact,dos"

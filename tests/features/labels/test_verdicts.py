@@ -137,3 +137,12 @@ def test_zeeks_own_notices() -> None:
     assert (truth.kind, truth.unmapped) == ("zeek notices", ())
     assert {rule.tags for rule in truth.rules} == {("initial_access", "web_attack")}
     assert "192.168.111.148/32" in {str(network) for rule in truth.rules for network in rule.src_ip}
+
+
+def test_verdicts_speak_of_what_their_words_can_mean(tmp_path: Path) -> None:
+    """No word of theirs means slow HTTP, so flows without an alert are not known to be free of it."""
+    alerts = read(tmp_path, json.dumps(event()) + "\n")
+    assert {"dos", "brute_force", "command_and_control"} <= set(alerts.speaks_of)
+    assert not {"slow_http", "reverse_shell", "attempted"} & set(alerts.speaks_of)
+    weirds = read(tmp_path, '{"ts": 5, "name": "land_attack", "peer": "zeek", "id.orig_h": "10.0.0.1"}\n')
+    assert weirds.speaks_of == ("port_scan", "dos", "unspecified")
