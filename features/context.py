@@ -10,15 +10,17 @@ What others do to the same destination is left out on purpose, but for their num
 would lend each other their looks, and a network would learn the day's schedule.
 
 Flows may come in any order as long as the watermark says which ends are complete. The result does not depend on
-how the flows were cut into batches.
+how the flows were cut into batches, unless more flows wait than may.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from features.columns import Columns, column_block
 from features.context_kernel import (
     CONTEXT_NAMES,
     LARGEST_ROW,
@@ -35,13 +37,14 @@ from features.context_kernel import (
     with_room,
 )
 
-__all__ = ["LONG_S", "NEIGHBOUR", "SHORT_S", "ContextWindow", "Ready", "Values", "context_columns"]
+__all__ = ["END", "LONG_S", "NEIGHBOUR", "SHORT_S", "ContextWindow", "Ready", "context_columns"]
 
 PIECE_ROWS = 32_768
-LINE_FLOATS = 16
+BEFORE_ALL = -(1 << 63)
+END = np.dtype([("end_ns", "i8")])
+"""All that is held of a flow where no context is asked for."""
 
 NeighbourRows = npt.NDArray[np.void]
-Values = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class Ready:
     """Flows whose windows are complete, by end time: the rows as they were pushed, and one array a context column."""
 
     flows: npt.NDArray[np.void]
-    columns: dict[str, Values]
+    columns: Columns
 
 
 class _Neighbourhood:
@@ -71,13 +74,12 @@ class _Neighbourhood:
 
     def put(self, shown: NeighbourRows, at: int) -> None:
         """Put flows in the place of those from an index on, which have not entered."""
-        self.shown = np.concatenate([self.shown[:at], shown])
+        self.shown = _joined([self.shown[:at], shown])
         self._places = np.concatenate([self._places[:at], np.zeros(len(shown), PLACE)])
 
-    def columns(self, first: int, stop: int) -> dict[str, Values]:
+    def columns(self, first: int, stop: int) -> Columns:
         """Return the context columns of some flows, which come after those that this was asked for before."""
-        lines = (stop - first) // LINE_FLOATS + 1 | 1  # an odd number: no two columns fight for the same cache lines
-        out = np.empty((len(CONTEXT_NAMES), lines * LINE_FLOATS), np.float32)
+        out = column_block(len(CONTEXT_NAMES), stop - first)
         at = first
         while (at := describe_flows(self._windows, self.shown, self._places, (at, stop, at - first), out)) < stop:
             self._windows = with_room(self._windows)
@@ -93,31 +95,69 @@ class _Neighbourhood:
         state["origin"] += count
 
 
+class _Strangers:
+    """Flows by end time that see nothing of each other; as _Neighbourhood otherwise."""
+
+    entered = 0
+
+    def __init__(self, shown: NeighbourRows) -> None:
+        self.shown = shown
+
+    def put(self, shown: NeighbourRows, at: int) -> None:
+        """Put flows in the place of those from an index on."""
+        self.shown = _joined([self.shown[:at], shown])
+
+    def columns(self, _first: int, _stop: int) -> Columns:
+        """Return no columns."""
+        return {}
+
+    def forget(self, count: int) -> None:
+        """Let go of the first flows."""
+        self.shown = self.shown[count:].copy()
+
+
+class _Came(NamedTuple):
+    """Flows by end time: what they show, the numbers of their batch and row, and which of them came late."""
+
+    shown: NeighbourRows
+    numbers: npt.NDArray[np.int64]
+    late: npt.NDArray[np.bool_]
+
+
 class ContextWindow:
     """Holds flows until all that may have ended within LONG_S of them is known, then hands out their context.
 
+    Without context it holds them until all that may have ended before them is known, and hands them out alone.
     Memory: the rows that ended within LONG_S and the meter's lateness, as much again, because a release waits until it
     is worth the sorting; for each of these, and for each that ended LONG_S before them, 120 bytes, and 1 KB at most for
     the groups that it is in. Both numbers of rows have a limit.
+
+    Attributes:
+        cut_short: Flows whose context lacks a neighbour that did not fit, or is that of a later moment than their end.
     """
 
-    def __init__(self, rows: np.dtype[np.void], most_waiting: int = 300_000) -> None:
+    def __init__(self, rows: np.dtype[np.void], most_waiting: int = 300_000, context: bool = True) -> None:
         """Start empty.
 
         Args:
             rows: Type of the rows that wait beside what they show to their neighbours.
             most_waiting: With more rows than this, the older half goes without its later neighbours; of those gone
-                before, no more than this are seen. A flow that misses a neighbour for it is counted in cut_short.
+                before, no more than this are seen. A flow that ended before one that the windows have come to by then
+                follows it, with a context as if both had ended together.
+            context: Whether flows see each other: what is pushed with them is then rows of NEIGHBOUR, else of END.
         """
-        self._near = _Neighbourhood(np.empty(0, NEIGHBOUR))
+        self._context = context
+        self._reach_ns = LONG_NS if context else 0
+        self._near = self._beginning(np.empty(0, NEIGHBOUR if context else END))
         self._gone = 0  # of its flows those that were handed out; the others wait
         self._waiting = np.empty(0, np.int64)  # of those that wait the numbers of their batch and row
-        self._shown: list[NeighbourRows] = []  # of batches that came since, by end time
-        self._numbers: list[npt.NDArray[np.int64]] = []  # beside them
+        self._late = np.empty(0, np.bool_)  # beside them, whether their end had passed when they came
+        self._came: list[_Came] = []  # since then
         self._batches: dict[int, npt.NDArray[np.void]] = {}  # as they were pushed, by their number
         self._pushed = 0
         self._rows = rows
         self._most_waiting = most_waiting
+        self._reached_ns = BEFORE_ALL  # end of the latest flow that keeps its place
         self._unseen_ns: int | None = None  # end of the latest flow of those gone before that was let go too early
         self.cut_short = 0
 
@@ -126,7 +166,7 @@ class ContextWindow:
 
         Args:
             flows: The rows to hand back, shape (n,).
-            neighbours: What they show, rows of NEIGHBOUR, shape (n,).
+            neighbours: What they show, rows of NEIGHBOUR, or of END without context, shape (n,).
             watermark_ns: No later push holds a flow that ended before this time.
         """
         self._take(flows, neighbours)
@@ -148,24 +188,33 @@ class ContextWindow:
     @property
     def waiting(self) -> int:
         """How many flows wait for their neighbours."""
-        return len(self._waiting) + sum(map(len, self._shown))
+        return len(self._waiting) + sum(len(came.shown) for came in self._came)
 
     @property
     def _past(self) -> NeighbourRows:
         """What is seen of the flows that were handed out."""
         return self._near.shown[: self._gone]
 
+    def _beginning(self, shown: NeighbourRows) -> "_Neighbourhood | _Strangers":
+        return _Neighbourhood(shown) if self._context else _Strangers(shown)
+
+    def _fixed(self) -> int:
+        """Return how many flows keep their place: those that were handed out or that a window has come to."""
+        return max(self._near.entered, self._gone)
+
     def _take(self, flows: npt.NDArray[np.void], neighbours: NeighbourRows) -> None:
         order = np.argsort(neighbours["end_ns"], kind="stable")
-        self._shown.append(neighbours[order])
-        self._numbers.append(order | self._pushed << ROW_BITS)
+        shown = _taken(neighbours, order)
+        late = shown["end_ns"] < self._reached_ns
+        shown["end_ns"][late] = self._reached_ns
+        self._came.append(_Came(shown, order | self._pushed << ROW_BITS, late))
         self._batches[self._pushed] = flows
         self._pushed += 1
 
     def _complete(self, watermark_ns: int) -> int:
         """Return how many of the flows that wait no later one can be a neighbour of."""
-        shown = (self._near.shown[self._gone :], *self._shown)
-        return sum(int(np.searchsorted(rows["end_ns"], watermark_ns - LONG_NS)) for rows in shown)
+        shown = (self._near.shown[self._gone :], *(came.shown for came in self._came))
+        return sum(int(np.searchsorted(rows["end_ns"], watermark_ns - self._reach_ns)) for rows in shown)
 
     def _release(self, count: int, short: int = 0) -> Iterator[Ready]:
         """Yield the flows that ended first, the last ones without their later neighbours, and keep what others see."""
@@ -173,33 +222,42 @@ class ContextWindow:
         if not count:
             return
         ends = self._near.shown["end_ns"][self._gone :]
-        oldest_ns = ends[count] - LONG_NS if count < len(ends) else 0
-        if self._unseen_ns is not None:
-            short += int(np.searchsorted(ends[:count], self._unseen_ns + LONG_NS, side="right"))
-        self.cut_short += min(short, count)
+        oldest_ns = ends[count] - self._reach_ns if count < len(ends) else 0
+        self.cut_short += self._count_short(ends[:count], short)
         for start in range(0, count, PIECE_ROWS):
             stop = min(start + PIECE_ROWS, count)
             columns = self._near.columns(self._gone + start, self._gone + stop)
             yield Ready(self._gathered(self._waiting[start:stop]), columns)
         self._gone += count
-        self._waiting = self._waiting[count:].copy()
+        self._reached_ns = int(self._near.shown["end_ns"][self._fixed() - 1])
+        self._waiting, self._late = self._waiting[count:].copy(), self._late[count:].copy()
         self._remember(oldest_ns)
         self._forget()
 
+    def _count_short(self, ends: npt.NDArray[np.int64], short: int) -> int:
+        """Return how many of the flows that go lack a neighbour: the last ones, late ones, those behind the unseen."""
+        lacking = self._late[: len(ends)].copy()
+        lacking[len(ends) - short :] = True
+        if self._unseen_ns is not None:
+            lacking[: np.searchsorted(ends, self._unseen_ns + self._reach_ns, side="right")] = True
+        return int(np.count_nonzero(lacking)) if self._context else 0
+
     def _merge(self) -> None:
-        """Sort the batches that came in among the flows that wait, behind those that a window has come to."""
-        fixed = max(self._near.entered, self._gone)
-        shown = np.concatenate([self._near.shown[fixed:], *self._shown])
-        numbers = np.concatenate([self._waiting[fixed - self._gone :], *self._numbers])
-        order = np.argsort(shown["end_ns"], kind="stable")
-        self._near.put(shown[order], fixed)
-        self._waiting = np.concatenate([self._waiting[: fixed - self._gone], numbers[order]])
-        self._shown, self._numbers = [], []
+        """Sort the batches that came in among the flows that wait, behind those that keep their place."""
+        fixed = self._fixed()
+        kept = fixed - self._gone
+        waited = _Came(self._near.shown[fixed:], self._waiting[kept:], self._late[kept:])
+        shown, numbers, late = zip(waited, *self._came, strict=True)
+        order = np.argsort(np.concatenate([rows["end_ns"] for rows in shown]), kind="stable")
+        self._near.put(_taken(_joined(shown), order), fixed)
+        self._waiting = np.concatenate([self._waiting[:kept], np.concatenate(numbers)[order]])
+        self._late = np.concatenate([self._late[:kept], np.concatenate(late)[order]])
+        self._came = []
 
     def _remember(self, oldest_ns: int) -> None:
         """Keep of the flows that are gone those that flows still waiting can see, as many as are allowed."""
         ends = self._past["end_ns"]
-        first = int(np.searchsorted(ends, oldest_ns))
+        first = int(np.searchsorted(ends, oldest_ns)) if self._context else self._gone
         if self._gone - first > self._most_waiting:
             first = self._gone - self._most_waiting
             self._unseen_ns = int(ends[first - 1])
@@ -234,18 +292,32 @@ class ContextWindow:
 
     def go_on(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take up what an earlier pass kept, as bytes."""
-        self._near = _Neighbourhood(arrays["window.past"].view(NEIGHBOUR))
-        self._gone = len(self._near.shown)
-        self._take(arrays["window.flows"].view(self._rows), arrays["window.shown"].view(NEIGHBOUR))
+        past, shown = (arrays[f"window.{name}"].view(self._near.shown.dtype) for name in ("past", "shown"))
+        self._near = self._beginning(past)
+        self._gone = len(past)
+        self._reached_ns = int(past["end_ns"].max(initial=BEFORE_ALL))
+        self._take(arrays["window.flows"].view(self._rows), shown)
         self._unseen_ns = next(iter(arrays["window.unseen"].view(np.int64).tolist()), None)
+
+
+def _taken(rows: NeighbourRows, order: npt.NDArray[np.int64]) -> NeighbourRows:
+    """Return rows in another order: as words, which NumPy copies several times faster than structures."""
+    taken: NeighbourRows = np.take(_words(rows), order, axis=0).view(rows.dtype)[:, 0]
+    return taken
+
+
+def _joined(rows: Sequence[NeighbourRows]) -> NeighbourRows:
+    """Return rows one behind the other."""
+    joined: NeighbourRows = np.concatenate([_words(some) for some in rows]).view(rows[0].dtype)[:, 0]
+    return joined
 
 
 def _words(rows: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
     """Return the memory of rows, shape (rows, words of a row)."""
-    return rows.view(np.uint64).reshape(len(rows), -1)
+    return rows.view(np.uint64).reshape(len(rows), rows.dtype.itemsize // 8)
 
 
-def context_columns(flows: NeighbourRows) -> dict[str, Values]:
+def context_columns(flows: NeighbourRows) -> Columns:
     """Return every context column of flows sorted by end time, NaN where a value does not exist.
 
     Args:

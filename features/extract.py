@@ -11,16 +11,16 @@ import pyarrow as pa
 
 from features.addresses import address_hashes, address_text, mixed
 from features.arrow import numbers, texts
-from features.columns import failed, flow_columns, has_ports, nullable
+from features.columns import failed, flow_columns, has_ports, nothing, nullable
 from features.community_id import community_ids
-from features.context import NEIGHBOUR, ContextWindow, Ready
+from features.context import END, NEIGHBOUR, ContextWindow, Ready
 from features.kept import Kept
 from features.kernel_types import NEVER
 from features.metering.flow_record import FLOW, EndReason, Fields
 from features.metering.meter import CaptureMeter, MeterSettings, Paused
 from features.metering.zeek_state import conn_states, histories
 from features.payload.waiting import Waiting
-from features.schema import COLUMNS, arrow_schema
+from features.schema import FEATURE_NAMES, OWN_FEATURE_NAMES, arrow_schema
 
 END_REASONS = texts(["", *(reason.name.lower() for reason in EndReason)])
 
@@ -31,14 +31,21 @@ class Extraction:
     `counts` holds the meter's counts, and `context_cut_short`: flows that miss a neighbour which did not fit in memory.
     """
 
-    def __init__(self, paths: Sequence[Path], settings: MeterSettings, capture: str, kept: Kept | None = None) -> None:
+    def __init__(
+        self, paths: Sequence[Path], settings: MeterSettings, capture: str, kept: Kept | None, context: bool
+    ) -> None:
         self._paths = paths
         self._kept = kept
+        self._context = context
         self._meter = CaptureMeter(settings)
         self._capture = capture
         self._schema = arrow_schema()
         self._payloads = Waiting()
         self.counts: dict[str, int] = {}
+
+    def columns_given(self) -> tuple[str, ...]:
+        """Return the feature columns that may hold a value."""
+        return FEATURE_NAMES if self._context else OWN_FEATURE_NAMES
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Read the captures and yield their flows; every iteration reads them anew, or what has come since."""
@@ -46,7 +53,7 @@ class Extraction:
         if self._kept is not None:
             yield from self._further(self._kept)
             return
-        window = ContextWindow(FLOW)
+        window = ContextWindow(FLOW, context=self._context)
         rows = 0
         for ready in self._in_context(window):
             yield self._rows(ready, rows)
@@ -57,12 +64,12 @@ class Extraction:
         seed = secrets.randbits(63)
         for batch in self._meter.meter(self._paths):
             self._payloads.add(batch.facts)
-            yield from window.push(batch.flows, neighbours(batch.flows, seed), batch.watermark_ns)
+            yield from window.push(batch.flows, self._shown(batch.flows, seed), batch.watermark_ns)
         yield from window.finish()
 
     def _further(self, kept: Kept) -> Iterator[pa.RecordBatch]:
         """Yield the flows that are complete by now, and keep the others for the next pass."""
-        window = ContextWindow(FLOW)
+        window = ContextWindow(FLOW, context=self._context)
         if kept.arrays:
             window.go_on(kept.arrays)
             self._payloads.go_on(kept.arrays)
@@ -74,7 +81,7 @@ class Extraction:
         first, waited = kept.rows, window.waiting
         for batch in self._meter.meter(changed, paused):
             self._payloads.add(batch.facts)
-            shown = neighbours(batch.flows, kept.seed)
+            shown = self._shown(batch.flows, kept.seed)
             pushed = window.push(batch.flows, shown, batch.watermark_ns)
             for ready in chain(pushed, window.complete(batch.watermark_ns)):
                 yield self._rows(ready, kept.rows)
@@ -90,15 +97,26 @@ class Extraction:
             "flows_out": kept.rows - first,
         }
 
+    def _shown(self, flows: npt.NDArray[np.void], seed: int) -> npt.NDArray[np.void]:
+        return neighbours(flows, seed) if self._context else flows["last_ns"].astype(END)
+
     def _rows(self, ready: Ready, first_id: int) -> pa.RecordBatch:
+        rows = len(ready.flows)
         columns = {**flow_columns(ready.flows), **ready.columns}
         made = {**_identity(ready.flows, self._capture, first_id), **_course(ready.flows)}
         made |= self._payloads.take(ready.flows["facts"])
-        arrays = [made[column.name] if column.name in made else nullable(columns[column.name]) for column in COLUMNS]
+        made |= {name: nullable(values) for name, values in columns.items()}
+        arrays = [made[name] if name in made else nothing(rows) for name in self._schema.names]
         return pa.RecordBatch.from_arrays(arrays, schema=self._schema)
 
 
-def extract(paths: Sequence[Path], settings: MeterSettings, capture: str = "", kept: Kept | None = None) -> Extraction:
+def extract(
+    paths: Sequence[Path],
+    settings: MeterSettings,
+    capture: str = "",
+    kept: Kept | None = None,
+    context: bool = True,
+) -> Extraction:
     """Return the feature rows of one capture, which may lie in several files, in the order given.
 
     Args:
@@ -108,8 +126,9 @@ def extract(paths: Sequence[Path], settings: MeterSettings, capture: str = "", k
         kept: Where an earlier pass over these files paused. This one reads what has come since, and brings it up to
             date instead of ending the flows that are live; `flows` of the counts, and `flows_waiting_before` for their
             neighbours, are then `flows_out` and `flows_waiting`.
+        context: Whether the context columns are computed; they are null otherwise.
     """
-    return Extraction(paths, settings, capture or paths[0].name, kept)
+    return Extraction(paths, settings, capture or paths[0].name, kept, context)
 
 
 def neighbours(flows: Fields | npt.NDArray[np.void], seed: int) -> npt.NDArray[np.void]:

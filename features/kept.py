@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from features.captures.packet_record import PACKET
-from features.context import NEIGHBOUR
+from features.context import END, NEIGHBOUR
 from features.errors import InputError
 from features.metering.flow_record import FLOW
 from features.metering.flow_table import LIVE, STATE
@@ -78,11 +78,11 @@ class Kept:
         self.files = [known for known in self.files if known != before]
         self.files.append(FileRead(size, digest, records))
 
-    def save(self, path: Path, settings: MeterSettings) -> None:
+    def save(self, path: Path, settings: MeterSettings, context: bool = True) -> None:
         """Write it to a new file."""
         about = {
             "version": VERSION,
-            "fingerprint": fingerprint(settings),
+            "fingerprint": fingerprint(settings, context),
             "rows": self.rows,
             "seed": self.seed,
             "files": [asdict(known) for known in self.files],
@@ -92,7 +92,7 @@ class Kept:
             np.savez(file, allow_pickle=False, **{ABOUT: text}, **{key: _bytes(a) for key, a in self.arrays.items()})
 
     @classmethod
-    def load(cls, path: Path, settings: MeterSettings) -> "Kept":
+    def load(cls, path: Path, settings: MeterSettings, context: bool = True) -> "Kept":
         """Read what was kept.
 
         Raises:
@@ -106,20 +106,20 @@ class Kept:
             made_by, rows, seed = (about["version"], about["fingerprint"]), about["rows"], about["seed"]
         except (OSError, ValueError, KeyError, TypeError, zipfile.BadZipFile) as error:
             raise InputError("what was kept of earlier runs cannot be read", str(path), "", str(error)) from error
-        if made_by != (VERSION, fingerprint(settings)):
+        if made_by != (VERSION, expected := fingerprint(settings, context)):
             raise InputError(
                 "what was kept of earlier runs does not fit these settings or this version",
                 str(path),
-                fingerprint(settings),
+                expected,
                 str(made_by[1]),
                 "use the settings of the earlier runs, or move the folder away to begin anew",
             )
         return cls(arrays, files, rows, seed)
 
 
-def fingerprint(settings: MeterSettings) -> str:
-    """Return 16 hexadecimal digits that change with the meter's settings and with the form of what is kept."""
-    forms = [str(kind.descr) for kind in (FLOW, LIVE, STATE, PACKET, NEIGHBOUR, CHUNK, POOL)]
+def fingerprint(settings: MeterSettings, context: bool) -> str:
+    """Return 16 hexadecimal digits that change with the settings and with the form of what is kept."""
+    forms = [str(kind.descr) for kind in (FLOW, LIVE, STATE, PACKET, NEIGHBOUR if context else END, CHUNK, POOL)]
     return hashlib.sha256(json.dumps([VERSION, astuple(settings), forms]).encode()).hexdigest()[:16]
 
 

@@ -294,6 +294,10 @@ COLUMNS: tuple[Column, ...] = (
     *_activity(), *_tcp(), *_network(), *_first(), *_payload(), *_context(),
 )  # fmt: skip
 FEATURE_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.role == "feature")
+OWN_FEATURE_NAMES: tuple[str, ...] = tuple(
+    column.name for column in COLUMNS if column.role == "feature" and column.group != "context"
+)
+"""Those that need no neighbours."""
 IDENTITY_NAMES: tuple[str, ...] = tuple(column.name for column in COLUMNS if column.role == "identity")
 
 _ARROW_TYPES = {

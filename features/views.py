@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from features.errors import ModelMismatch
 from features.records.given import given_features
-from features.schema import FEATURE_NAMES
+from features.schema import FEATURE_NAMES, OWN_FEATURE_NAMES
 
 AUTO, PACKETS, OWN = "auto", "packets", "own"
 
@@ -23,6 +23,7 @@ SAID = {
 }
 """What a record of each view says: both directions with payload and TCP's outcome, as Zeek; both directions' packets
 and bytes, as Argus and Suricata; one direction's, as NetFlow."""
+NEIGHBOURS_LACK = "all of neighbours: ingest with ingest.context=true, from a source with times and addresses"
 VIEW_NAMES = (PACKETS, *SAID, OWN)
 """From the largest to the smallest."""
 
@@ -76,8 +77,9 @@ def name_of(columns: Collection[str]) -> str:
 
 
 def missing_text(missing: Collection[str]) -> str:
-    """Return how messages show columns that are not there."""
-    return f"{len(missing)} of them missing" + "".join(f"\n    - {name}" for name in missing)
+    """Return how messages show columns that are not there, and where to get them if only those of neighbours lack."""
+    shown = f"{len(missing)} of them missing" + "".join(f"\n    - {name}" for name in missing)
+    return shown if set(missing) & set(OWN_FEATURE_NAMES) else f"{shown}\n    {NEIGHBOURS_LACK}"
 
 
 def _in_order(names: Collection[str]) -> tuple[str, ...]:

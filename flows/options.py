@@ -31,6 +31,7 @@ BackgroundOf = Annotated[
 KeepState = Annotated[
     bool, typer.Option("--keep-state", help="Captures: read what has come since the last run; open flows wait.")
 ]
+NoContext = Annotated[bool, typer.Option("--no-context", help="Leave the columns of neighbours null: faster.")]
 PipeName = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="What standard input and its tables are called [stdin].")
 ]
@@ -66,6 +67,11 @@ def with_background(settings: "Settings", sources: list[Path] | None) -> "Settin
 def keeping(overrides: list[str] | None, keep_state: bool) -> list[str]:
     """Return the overrides with what --keep-state says among them."""
     return [*(overrides or ()), *(["state.keep=true"] if keep_state else ())]
+
+
+def alone(overrides: list[str] | None, no_context: bool) -> list[str]:
+    """Return the overrides with what --no-context says among them."""
+    return [*(overrides or ()), *(["ingest.context=false"] if no_context else ())]
 
 
 def with_state(state: Path | None, overrides: list[str] | None) -> list[str]:

@@ -46,7 +46,7 @@ def ingest(path: Path, settings: Settings) -> StageResult:
     if settings.state.keep:
         if traffic.kind is not Kind.CAPTURE:
             raise InputError("only captures can be gone on with", str(path), "captures", traffic.kind.value)
-        return meter_further(traffic, _meter(settings), settings.state.root)
+        return meter_further(traffic, _meter(settings), settings.ingest.context, settings.state.root)
     return run_once(_plan(traffic, settings), lambda artifact: _extracted(traffic, settings, artifact))
 
 
@@ -62,13 +62,14 @@ def silence_explained(counts: Mapping[str, int]) -> str:
 
 def _plan(traffic: Traffic, settings: Settings) -> Plan:
     inputs = {f"{number}: {file.name}": digest(file) for number, file in enumerate(traffic.files)}
-    chosen = {"meter": asdict(_meter(settings))}
+    chosen: dict[str, object] = {"meter": asdict(_meter(settings))}
     if traffic.kind is Kind.RECORDS:
         inputs |= {f"joined {number}: {file.name}": digest(file) for number, file in enumerate(traffic.joined)}
         chosen = {"records": settings.records.model_dump(mode="json")}
         if settings.records.mapping:
             inputs["mapping"] = digest(settings.records.mapping)
     artifact = settings.state.root / "features" / f"{traffic.name}.parquet"
+    chosen |= {} if settings.ingest.context else {"context": False}
     return Plan("ingest", VERSION, artifact, inputs, {**chosen, "schema": fingerprint()})
 
 
@@ -86,14 +87,16 @@ def _extracted(traffic: Traffic, settings: Settings, artifact: Path) -> Built:
 
 def _of_captures(traffic: Traffic, settings: Settings, artifact: Path) -> tuple[Written, dict[str, int]]:
     say_if_cold()
-    extraction = extract(traffic.files, _meter(settings))
-    written = write_table(counted(extraction, f"metering {traffic.name}"), artifact, arrow_schema())
+    extraction = extract(traffic.files, _meter(settings), context=settings.ingest.context)
+    schema = giving(arrow_schema(), extraction.columns_given())
+    written = write_table(counted(extraction, f"metering {traffic.name}"), artifact, schema)
     say(f"{traffic.name}: {extraction.counts['packets_read']:,} packets became {written.rows:,} flows")
     return written, extraction.counts
 
 
 def _of_records(traffic: Traffic, settings: Settings, artifact: Path) -> tuple[Written, dict[str, int]]:
-    extraction = extract_records(traffic.files, record_settings(settings), joined=traffic.joined)
+    context = settings.ingest.context
+    extraction = extract_records(traffic.files, record_settings(settings), joined=traffic.joined, context=context)
     schema = giving(arrow_schema(), extraction.columns_given())
     written = write_table(counted(extraction, f"reading {traffic.name}"), artifact, schema)
     say(

@@ -76,8 +76,9 @@ class MeterSection(Section):
 
 
 class IngestSection(Section):
-    """How several sources are ingested."""
+    """How sources are ingested."""
 
+    context: bool = setting(True, "the columns of a flow's neighbours; without, they are null and it is faster")
     processes: NonNegativeInt = setting(
         0, "sources ingested at once, each in a process; 0: as many as pay, with the cores and memory there are"
     )

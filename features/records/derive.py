@@ -9,12 +9,11 @@ import numpy.typing as npt
 from features.columns import SAID_NAMES, TCP, Columns, said_columns
 from features.metering.flow_record import TCP_FLAGS
 from features.records.adapter import Floats, Numbers
-from features.schema import COLUMNS
+from features.schema import OWN_FEATURE_NAMES
 
 Mask = npt.NDArray[np.bool_]
 
 SIDES = ("fwd", "bwd")
-OWN_FEATURES = tuple(column.name for column in COLUMNS if column.role == "feature" and column.group != "context")
 
 
 def with_totals(numbers: Numbers) -> Numbers:
@@ -31,7 +30,7 @@ def with_totals(numbers: Numbers) -> Numbers:
 def feature_columns(numbers: Numbers, rows: int) -> Columns:
     """Return the feature columns that need no neighbours and can have a value, shape (rows,), NaN for null."""
     columns = said_columns({name: numbers[name] for name in SAID_NAMES if name in numbers}, rows)
-    given = {name: numbers[name] for name in OWN_FEATURES if name in numbers}
+    given = {name: numbers[name] for name in OWN_FEATURE_NAMES if name in numbers}
     for name, values in _ruled(given, _Known(numbers, rows)).items():
         floats = values.astype(np.float32)
         columns[name] = np.where(np.isnan(floats), columns[name], floats) if name in columns else floats

@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from features.context import ContextWindow, Values
+from features.columns import Columns
+from features.context import ContextWindow
 from features.errors import RecordError
 from features.extract import neighbours
 from features.records.detect import detect
@@ -20,7 +21,7 @@ from features.records.rows import has_addresses, has_times, read_rows, row_schem
 from features.records.settings import DEFAULTS, RecordSettings
 from features.records.shown import shown_fields
 from features.records.table_rows import TableRows
-from features.schema import COLUMNS
+from features.schema import COLUMNS, OWN_FEATURE_NAMES
 
 ROW = np.dtype([("row", "i8")])
 
@@ -35,8 +36,11 @@ class RecordExtraction:
         columns_present: Names of the columns that hold at least one value.
     """
 
-    def __init__(self, paths: Sequence[Path], settings: RecordSettings, capture: str, joined: Sequence[Path]) -> None:
+    def __init__(
+        self, paths: Sequence[Path], settings: RecordSettings, capture: str, joined: Sequence[Path], context: bool
+    ) -> None:
         self._paths = paths
+        self._context = context
         self._joined = joined
         self._settings = settings
         self._capture = capture
@@ -52,7 +56,8 @@ class RecordExtraction:
         """
         logs = (log.features for path in self._joined if (log := joined_log(path)))
         given = (given_features(detect(path, self._settings).targets()) for path in self._paths)
-        return frozenset().union(*given, *logs)
+        columns = frozenset[str]().union(*given, *logs)
+        return columns if self._context else columns.intersection(OWN_FEATURE_NAMES)
 
     def __iter__(self) -> Iterator[pa.RecordBatch]:
         """Read the files and yield their flows; every iteration reads them anew.
@@ -68,7 +73,7 @@ class RecordExtraction:
         joined = JoinedLogs(self._joined, self._settings)
         made = TableRows(self._capture, joined if self._joined else None)
         rows = self._rows(layouts, row_schema(targets), rejects)
-        for ready, context in _in_context(rows, targets, self._settings.run_rows, made):
+        for ready, context in self._by_end(rows, targets, made):
             yield made.rows(ready, context)
         present = tuple(column.name for column in COLUMNS if column.name in made.present)
         self.columns_present = present
@@ -82,6 +87,16 @@ class RecordExtraction:
             "context_cut_short": made.cut_short,
         }
 
+    def _by_end(
+        self, rows: Iterator[pa.RecordBatch], targets: set[str], made: TableRows
+    ) -> Iterator[tuple[pa.RecordBatch, Columns]]:
+        """Yield rows by end, as they come where times are missing, with their context where it is wanted and can be."""
+        ordered = by_end(rows, self._settings.run_rows) if has_times(targets) else rows
+        if self._context and has_times(targets) and has_addresses(targets):
+            yield from _in_context(ordered, targets, made)
+        else:
+            yield from ((batch, {}) for batch in ordered)
+
     def _rows(self, layouts: list[Layout], schema: pa.Schema, rejects: Rejects) -> Iterator[pa.RecordBatch]:
         for path, layout in zip(self._paths, layouts, strict=True):
             for batch in read_rows(path, layout, self._settings.time_zone, rejects):
@@ -89,7 +104,11 @@ class RecordExtraction:
 
 
 def extract_records(
-    paths: Sequence[Path], settings: RecordSettings = DEFAULTS, capture: str = "", joined: Sequence[Path] = ()
+    paths: Sequence[Path],
+    settings: RecordSettings = DEFAULTS,
+    capture: str = "",
+    joined: Sequence[Path] = (),
+    context: bool = True,
 ) -> RecordExtraction:
     """Return the feature rows of record files of one kind, taken as one source whatever their order.
 
@@ -98,8 +117,9 @@ def extract_records(
         settings: Limits, time zone and mapping file.
         capture: What the `capture` column says; the first file's name when empty.
         joined: Zeek's other logs of the same connections, joined by uid (features.records.joined).
+        context: Whether the context columns are computed; they are null otherwise.
     """
-    return RecordExtraction(paths, settings, capture or paths[0].name, joined)
+    return RecordExtraction(paths, settings, capture or paths[0].name, joined, context)
 
 
 def _check_alike(paths: Sequence[Path], layouts: list[Layout]) -> None:
@@ -126,16 +146,9 @@ def _widened(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
 
 
 def _in_context(
-    rows: Iterator[pa.RecordBatch], targets: set[str], run_rows: int, made: TableRows
-) -> Iterator[tuple[pa.RecordBatch, dict[str, Values]]]:
-    """Yield rows by end with their context columns; as they come and without, where times or addresses are missing."""
-    if not has_times(targets):
-        yield from ((batch, {}) for batch in rows)
-        return
-    ordered = by_end(rows, run_rows)
-    if not has_addresses(targets):
-        yield from ((batch, {}) for batch in ordered)
-        return
+    ordered: Iterator[pa.RecordBatch], targets: set[str], made: TableRows
+) -> Iterator[tuple[pa.RecordBatch, Columns]]:
+    """Yield rows that come by end with their context columns."""
     known = set(row_schema(targets).names)
     window = ContextWindow(ROW)
     seed = secrets.randbits(63)
@@ -153,8 +166,8 @@ def _in_context(
 
 
 def _released(
-    waiting: list[pa.RecordBatch], count: int, context: dict[str, Values], known: set[str]
-) -> Iterator[tuple[pa.RecordBatch, dict[str, Values]]]:
+    waiting: list[pa.RecordBatch], count: int, context: Columns, known: set[str]
+) -> Iterator[tuple[pa.RecordBatch, Columns]]:
     """Yield the first `count` waiting rows, a batch at a time, and take them off the list."""
     telling = {name: values for name, values in context.items() if says_something(name, known)}
     at = 0

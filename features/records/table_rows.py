@@ -5,9 +5,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from features.addresses import address_text
-from features.columns import has_ports, nothing, nullable
+from features.columns import Columns, has_ports, nothing, nullable
 from features.community_id import community_ids
-from features.context import Values
 from features.records.adapter import TEXTS, TIMES, Floats
 from features.records.cells import OTHER_PROTOCOL
 from features.records.derive import feature_columns
@@ -33,7 +32,7 @@ class TableRows:
         self.present: set[str] = set()
         self.cut_short = 0
 
-    def rows(self, batch: pa.RecordBatch, context: dict[str, Values]) -> pa.RecordBatch:
+    def rows(self, batch: pa.RecordBatch, context: Columns) -> pa.RecordBatch:
         """Return the feature rows of a batch of targets and its context columns."""
         kinds = {field.name for field in batch.schema if pa.types.is_floating(field.type)}
         numbers = {name: batch.column(name).to_numpy() for name in kinds}

@@ -5,11 +5,13 @@ from flows.options import (
     ConfigFile,
     Json,
     KeepState,
+    NoContext,
     Overrides,
     PipeName,
     Sources,
     State,
     Verbose,
+    alone,
     keeping,
     print_results,
     settings_of,
@@ -19,6 +21,7 @@ from flows.options import (
 def ingest(
     sources: Sources,
     keep_state: KeepState = False,
+    no_context: NoContext = False,
     name: PipeName = None,
     state: State = None,
     config: ConfigFile = None,
@@ -30,7 +33,7 @@ def ingest(
 
     Where NAME.rules.csv lies beside a source, a labelled table is made too.
     """
-    settings = settings_of(state, config, keeping(overrides, keep_state), verbose)
+    settings = settings_of(state, config, alone(keeping(overrides, keep_state), no_context), verbose)
     from flows.session import recorded
     from pipeline.received import received
     from pipeline.sources import check, check_apart

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from features.context import NEIGHBOUR, ContextWindow, Ready, context_columns
+from features.context import END, NEIGHBOUR, ContextWindow, Ready, context_columns
 from features.schema import COLUMNS
 
 SECOND = 1_000_000_000
@@ -117,6 +117,61 @@ def test_flows_that_miss_neighbours_are_counted() -> None:
     seen = np.concatenate([part.columns["src_flows_60s"] for part in parts])
     missing = seen < context_columns(flows)["src_flows_60s"]
     assert window.cut_short == missing.sum()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(0, 2**32), st.integers(5, 60), st.integers(5, 60))
+def test_late_flows_among_more_than_may_wait(seed: int, most_waiting: int, batch: int) -> None:
+    """More flows than may wait, many of them behind flows that ended a minute later: the context is a true one.
+
+    Each comes out once. A late one counts as if it ended with the flow it follows: against all flows at those times
+    none sees a neighbour too many, and those that see one too few, and the late ones, are counted.
+    """
+    rng = np.random.default_rng(seed)
+    flows = some_flows(seed, 300)
+    arrival = flows["end_ns"] + rng.integers(0, 62 * SECOND, len(flows))  # silent ones leave the meter a minute late
+    flows = flows[np.argsort(arrival)]
+    flows["bytes"] = np.arange(len(flows))  # tells them apart
+    window = ContextWindow(NEIGHBOUR, most_waiting)
+    parts: list[Ready] = []
+    for at in range(0, len(flows), batch):
+        later = flows["end_ns"][at + batch :]
+        parts += window.push(*[flows[at : at + batch]] * 2, int(later.min(initial=1000 * SECOND)))
+    parts += window.finish()
+    out = np.concatenate([part.flows for part in parts])
+    assert sorted(out["bytes"].tolist()) == list(range(len(flows)))
+    moved = out.copy()
+    moved["end_ns"] = np.maximum.accumulate(out["end_ns"])
+    lacking = moved["end_ns"] > out["end_ns"]
+    for name, *keys in (
+        ("src_flows_60s", "src"),
+        ("endpoint_flows_60s", "dst", "service"),
+        ("pair_flows_60s", "src", "dst"),
+    ):
+        seen = np.concatenate([part.columns[name] for part in parts])
+        true = np.array([len(near(moved, row, 60, *keys)) for row in moved])
+        assert (seen <= true).all()
+        lacking |= seen < true
+    assert window.cut_short >= lacking.sum()
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.integers(0, 2**32), st.integers(1, 120), st.integers(1, 40))
+def test_without_context_flows_come_by_end_and_alone(seed: int, count: int, batch: int) -> None:
+    """Where no context is asked for, flows wait only for those that ended before them, and come with no columns."""
+    flows = some_flows(seed, count)
+    pushed = flows[np.argsort(flows["end_ns"] + np.random.default_rng(seed).integers(0, 60 * SECOND, count))]
+    window = ContextWindow(NEIGHBOUR, context=False)
+    parts: list[Ready] = []
+    for at in range(0, count, batch):
+        rows, later = pushed[at : at + batch], pushed["end_ns"][at + batch :]
+        parts += window.push(rows, rows["end_ns"].astype(END), int(later.min(initial=1000 * SECOND)))
+        held = np.count_nonzero(pushed["end_ns"][: at + batch] >= later.min(initial=1000 * SECOND))
+        assert window.waiting <= 2 * held
+    parts += window.finish()
+    assert np.concatenate([part.flows for part in parts])["end_ns"].tolist() == flows["end_ns"].tolist()
+    assert not any(part.columns for part in parts)
+    assert window.cut_short == 0
 
 
 def test_every_context_column_is_in_the_schema() -> None:

@@ -10,7 +10,7 @@ from features.records.sources.argus import ARGUS
 from features.records.sources.aws import AWS_VPC
 from features.records.sources.suricata import SURICATA_EVE
 from features.records.sources.zeek import ZEEK_CONN
-from features.schema import FEATURE_NAMES
+from features.schema import FEATURE_NAMES, OWN_FEATURE_NAMES
 from features.views import AUTO, OWN, VIEW_NAMES, name_of, view_of, views
 
 
@@ -62,3 +62,15 @@ def test_a_view_that_is_asked_for_must_be_given() -> None:
     with pytest.raises(ModelMismatch, match="- first_payload_01") as raised:
         view_of(given_features(ZEEK_CONN.targets(frozenset(ZEEK_CONN.named()))), "packets")
     assert "--view biflow" in str(raised.value)
+
+
+def test_tables_without_neighbours_have_a_view_of_their_own() -> None:
+    """What was ingested without context is no named view, and a message says how to get what lacks."""
+    assert view_of(OWN_FEATURE_NAMES).name == "own"
+    with pytest.raises(ModelMismatch, match="- src_flows_60s") as raised:
+        view_of(OWN_FEATURE_NAMES, "packets")
+    assert "ingest.context=true" in str(raised.value)
+    assert "--view own" in str(raised.value)
+    with pytest.raises(ModelMismatch) as raised:
+        view_of(OWN_FEATURE_NAMES[1:], "packets")
+    assert "ingest.context=true" not in str(raised.value)

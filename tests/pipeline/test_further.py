@@ -10,7 +10,7 @@ import pytest
 
 from features.errors import InputError
 from pipeline.ingest import ingest
-from pipeline.settings import MeterSection, Settings
+from pipeline.settings import IngestSection, MeterSection, Settings
 from tests.pipeline.small_captures import HEADER, records
 from tests.pipeline.zeek_logs import zeek_log
 
@@ -81,6 +81,22 @@ def test_other_settings_are_refused(pieces: list[bytes], tmp_path: Path, keeping
     ingest(capture, keeping)
     with pytest.raises(InputError, match="does not fit these settings"):
         ingest(capture, keeping.model_copy(update={"meter": MeterSection()}))
+    with pytest.raises(InputError, match="does not fit these settings"):
+        ingest(capture, keeping.model_copy(update={"ingest": IngestSection(context=False)}))
+
+
+def test_runs_without_context_add_up_too(pieces: list[bytes], tmp_path: Path, keeping: Settings) -> None:
+    """Runs that leave the neighbours out give the rows of one run over all that leaves them out."""
+    folder, alone = tmp_path / "live", keeping.model_copy(update={"ingest": IngestSection(context=False)})
+    folder.mkdir()
+    made = []
+    for number, piece in enumerate(pieces):
+        (folder / f"{number}.pcap").write_bytes(piece)
+        made.append(ingest(folder, alone))
+    rows = pa.concat_tables([pq.read_table(one.path) for one in made])
+    whole = pq.read_table(ingest(folder, settings_without_keep(alone)).path)
+    assert len(rows) > len(whole) // 2
+    assert rows.drop_columns("capture").equals(whole.slice(0, len(rows)).drop_columns("capture"))
 
 
 def test_records_cannot_be_gone_on_with(tmp_path: Path, keeping: Settings) -> None:

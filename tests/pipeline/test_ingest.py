@@ -8,11 +8,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from features.errors import CaptureError, InputError, RecordError
-from features.schema import arrow_schema
-from features.table import columns_present, open_table
+from features.errors import CaptureError, InputError, ModelMismatch, RecordError
+from features.schema import COLUMNS, FEATURE_NAMES, arrow_schema
+from features.table import columns_given, columns_present, open_table
 from pipeline.ingest import ingest, silence_explained
-from pipeline.settings import MeterSection, RecordsSection, Settings
+from pipeline.register import champion
+from pipeline.settings import IngestSection, MeterSection, RecordsSection, Settings
 from pipeline.traffic import look_at
 from tests.pipeline.conftest import World
 from tests.pipeline.small_captures import ARP_REQUEST, HEADER, records, write_capture
@@ -51,6 +52,34 @@ def test_other_settings_make_another_table(small: Path, settings: Settings) -> N
     second = ingest(capture, shorter)
     assert not second.reused
     assert second.rows > first.rows
+
+
+def test_without_context_all_else_is_the_same(small: Path, world: World, settings: Settings) -> None:
+    """The columns of neighbours are null and named nowhere, the others those of a table with them."""
+    alone = settings.model_copy(update={"ingest": IngestSection(context=False)})
+    result = ingest(small / "demo-score.pcap", alone)
+    context = [column.name for column in COLUMNS if column.group == "context"]
+    found, whole = pq.read_table(result.path), pq.read_table(world.flows["demo-score"].path)
+    assert found.drop_columns(context).equals(whole.drop_columns(context))
+    assert all(found[name].null_count == result.rows for name in context)
+    assert not set(context) & set(result.columns_present)
+    with open_table(result.path) as table:
+        assert columns_given(table) == set(FEATURE_NAMES) - set(context)
+    with pytest.raises(ModelMismatch, match=r"- src_flows_5s(.*\n)*.*ingest\.context=true"):
+        champion(world.settings, columns_given(open_table(result.path)))
+    assert not ingest(small / "demo-score.pcap", settings).reused
+
+
+def test_records_without_context(tmp_path: Path, settings: Settings) -> None:
+    """The same of flow records: by end as always, without the columns of neighbours."""
+    log = tmp_path / "conn.log"
+    log.write_text(zeek_log(100))
+    whole = pq.read_table(ingest(log, settings).path)
+    result = ingest(log, settings.model_copy(update={"ingest": IngestSection(context=False)}))
+    context = [column.name for column in COLUMNS if column.group == "context"]
+    assert pq.read_table(result.path).drop_columns(context).equals(whole.drop_columns(context))
+    with open_table(result.path) as table:
+        assert not columns_given(table) & set(context)
 
 
 def test_a_folder_is_one_capture(small: Path, tmp_path: Path, settings: Settings) -> None:
