@@ -83,6 +83,7 @@ def step_rates(way: Way) -> dict[str, Any]:
     from models.losses import LossSettings, TagLoss  # noqa: PLC0415
     from models.network import NetworkSettings, build_network  # noqa: PLC0415
     from models.normaliser import measure  # noqa: PLC0415
+    from models.ramps import place_ramps  # noqa: PLC0415
     from models.training import computing_with  # noqa: PLC0415
 
     random = np.random.default_rng(1)
@@ -92,9 +93,10 @@ def step_rates(way: Way) -> dict[str, Any]:
     tags = (random.random((flows, TAGS)) < 0.01).astype(np.float32)
     settings = NetworkSettings()
     normalisation = measure(features[:20_000], settings.transform, settings.clip)
+    ramps = place_ramps(random.normal(size=(20_000, COLUMNS)).astype(np.float32), 2 * COLUMNS)
     names = [f"column_{position}" for position in range(COLUMNS)]
     with computing_with(way.precision):  # type: ignore[arg-type]  # one of the choices of the command
-        members = build_network(normalisation, names, np.zeros(TAGS, np.float32), settings).members
+        members = build_network(normalisation, ramps, names, np.zeros(TAGS, np.float32), settings).members
     members.compile(keras.optimizers.AdamW(1e-3), TagLoss(LossSettings(), TAGS), jit_compile=way.jit)
     fit = {"batch_size": way.batch, "shuffle": False, "verbose": 0}
     members.fit(features, tags, **fit)  # compiles

@@ -14,7 +14,7 @@ from models.hurdle import HEAD, HurdleLogits
 from models.members import MemberHidden, MemberOutputs
 from models.normaliser import Normalisation, normaliser_layer
 from models.pace import PaceJitter, pace_exponents
-from models.ramps import place_ramps, ramp_layer
+from models.ramps import Ramps, ramp_layer
 from models.tensors import Tensor
 
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
@@ -29,7 +29,7 @@ class NetworkSettings:
     Attributes:
         transform: How columns become inputs: ``robust``, ``quantile`` or ``log`` (``models.normaliser``).
         clip: Bound on every input.
-        ramps: Ramps in all that show the numbers once more (``models.ramps``); 0 for none.
+        ramps: Ramps in all that show the numbers once more, at most (``models.ramps``); 0 for none.
         widths: Units of each hidden layer that all members share; none where empty.
         members: Perceptrons on the trunk, trained side by side and averaged; 1 or more.
         member_width: Hidden units of a member.
@@ -46,7 +46,7 @@ class NetworkSettings:
 
     transform: str = "log"
     clip: float = 6.0
-    ramps: int = 256
+    ramps: int = 1024
     widths: tuple[int, ...] = (128,)
     members: int = 4
     member_width: int = 64
@@ -104,6 +104,7 @@ class NetworkViews:
 
 def build_network(
     normalisation: Normalisation,
+    ramps: Ramps | None,
     feature_names: Sequence[str],
     log_odds: npt.NDArray[np.float32],
     settings: NetworkSettings,
@@ -113,6 +114,7 @@ def build_network(
 
     Args:
         normalisation: Measured on the training flows.
+        ramps: Placed by the same; None shows each number once.
         feature_names: Names of the feature columns, in order.
         log_odds: Start value of each output, its log-odds in training, shape (n_outputs,).
         settings: Shape of the members.
@@ -124,7 +126,7 @@ def build_network(
         if any(settings.pace_jitter)
         else raw
     )
-    hidden = _dropped(_inputs(paced, normalisation, settings), settings.input_dropout)
+    hidden = _dropped(_inputs(paced, normalisation, ramps, settings), settings.input_dropout)
     for depth, width in enumerate(settings.widths):
         shown = _dropped(hidden, settings.dropout) if depth else hidden
         dense = layers.Dense(width, settings.activation, kernel_initializer="he_normal", name=f"trunk_{depth}")
@@ -141,17 +143,13 @@ def build_network(
     return NetworkViews(keras.Model(raw, stacked), answers, mean)
 
 
-def _inputs(raw: Tensor, normalisation: Normalisation, settings: NetworkSettings) -> Tensor:
+def _inputs(raw: Tensor, normalisation: Normalisation, ramps: Ramps | None, settings: NetworkSettings) -> Tensor:
     """Return bounded inputs, noisy in training, and behind them their ramps, which are not."""
-    columns = raw.shape[-1]
-    normalise = normaliser_layer(normalisation, columns)
-    exact = normalise(raw)
+    exact = normaliser_layer(normalisation, raw.shape[-1])(raw)
     noisy = layers.GaussianNoise(settings.input_noise, dtype=EXACT)(exact) if settings.input_noise else exact
-    knots = np.asarray(ops.convert_to_numpy(normalise(normalisation.knots)))[:, :columns]
-    ramps = place_ramps(knots, settings.ramps)
-    return (
-        layers.Concatenate(dtype=EXACT)([noisy, ramp_layer(ramps, exact.shape[-1])(exact)]) if ramps.columns else noisy
-    )
+    if not ramps:
+        return noisy
+    return layers.Concatenate(dtype=EXACT)([noisy, ramp_layer(ramps, exact.shape[-1])(exact)])
 
 
 def _dropped(inputs: Tensor, share: float) -> Tensor:

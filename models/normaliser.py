@@ -24,8 +24,6 @@ TRANSFORMS: tuple[str, ...] = get_args(Transform)
 
 # Ramps of the piecewise-linear quantile map: each costs one pass over the inputs.
 _RAMPS = 16
-# Quantiles kept of each column, from the least value to the greatest.
-KNOTS = 33
 # A uniform rank stretched over this span has variance 1.
 _SPAN = 2.0 * 3.0**0.5
 _NORMAL_IQR = 1.349
@@ -47,15 +45,12 @@ class Normalisation:
         null_columns: Positions of columns that were null at least once; one for all that were null on the same flows.
         weights: Arrays of the layer in the order ``center, scale`` (n_features,), or for ``quantile``
             ``low, inverse_width, height`` (n_features, ramps) and ``offset`` (n_features,).
-        knots: Quantiles of each raw column, evenly spaced from the least to the greatest value, shape (KNOTS,
-            n_features).
     """
 
     transform: str
     clip: float
     null_columns: tuple[int, ...]
     weights: tuple[Matrix, ...]
-    knots: Matrix
 
 
 def measure(features: Matrix, transform: str, clip: float) -> Normalisation:
@@ -72,17 +67,15 @@ def measure(features: Matrix, transform: str, clip: float) -> Normalisation:
     if transform not in TRANSFORMS:
         raise ConfigError("unknown transform", "network.transform", ", ".join(TRANSFORMS), repr(transform))
     of_column = {"robust": _robust, "log": _standard, "quantile": _ramps}[transform]
-    measured, knots = [], []
+    measured = []
     null_patterns: dict[bytes, int] = {}  # of columns that are null on the same flows the first
     for position, column in enumerate(columns_of(features)):  # all as float64 would take twice what the flows take
-        known = column[np.isfinite(column)].astype(np.float64)
-        measured.append(of_column(known))
-        knots.append(_quantiles(known))
+        measured.append(of_column(column[np.isfinite(column)].astype(np.float64)))
         null = np.isnan(column)
         if null.any():
             null_patterns.setdefault(np.packbits(null).tobytes(), position)
     weights = tuple(np.asarray(parts, np.float32) for parts in zip(*measured, strict=True))
-    return Normalisation(transform, clip, tuple(null_patterns.values()), weights, np.stack(knots, axis=1))
+    return Normalisation(transform, clip, tuple(null_patterns.values()), weights)
 
 
 @keras.saving.register_keras_serializable(package="flowtag")
@@ -154,10 +147,6 @@ def normaliser_layer(normalisation: Normalisation, columns: int) -> FlowNormalis
 
 def _signed_log(inputs: Tensor) -> Tensor:
     return ops.sign(inputs) * ops.log1p(ops.abs(inputs))
-
-
-def _quantiles(column: npt.NDArray[np.float64]) -> Matrix:
-    return np.quantile(column if column.size else np.zeros(1), np.linspace(0.0, 1.0, KNOTS)).astype(np.float32)
 
 
 def _robust(column: npt.NDArray[np.float64]) -> tuple[float, float]:

@@ -5,6 +5,10 @@ is therefore shown a second time as the rising parts of a piecewise-linear map: 
 the next one, and linear in between, so that the first layer may weigh every piece apart. The knots are quantiles of the
 training flows. A column of two values needs no ramps and gets none.
 
+How many ramps a task is worth is asked of one tree: as many as it makes cuts until its leaves hold a few flows or
+flows of one kind. Tags that stand apart take 24 cuts in all, and more ramps would only be more to compute and to get
+wrong on other networks; tags that lie within each other take a thousand.
+
 Source: Gorishniy et al. 2022, On Embeddings for Numerical Features in Tabular Deep Learning (piecewise-linear).
 """
 
@@ -16,14 +20,17 @@ import keras
 import numpy as np
 import numpy.typing as npt
 from keras import ops
+from sklearn.tree import DecisionTreeClassifier
 
 from models.tensors import Tensor
 
 Matrix = npt.NDArray[np.float32]
 
-LEAST_RUN = 1e-3
-MOST_RAMPS = 16
+RUN_DECIMALS = 3
+"""No ramp is shorter than 0.001 of a standardised input."""
+MOST_RAMPS = 48
 LEAST_RAMPS = 2
+LEAF_FLOWS = 5
 
 
 @dataclass(frozen=True)
@@ -41,38 +48,49 @@ class Ramps:
     slopes: Matrix
 
 
-def place_ramps(knots: Matrix, most: int) -> Ramps:
-    """Return ramps between knots, as many a column as the number in all allows, 2 to 16.
+def worth(inputs: Matrix, tags: npt.NDArray[np.uint8], most: int, seed: int = 1) -> int:
+    """Return how many ramps a task is worth: as many as one tree makes cuts, and no more than allowed.
 
     Args:
-        knots: Quantiles of each input on the training flows, ascending, shape (n_knots, n_inputs).
-        most: Ramps in all; exceeded only where all columns have the fewest. 0 places none.
+        inputs: Training flows as the network sees them, shape (n_flows, n_inputs), without NaN.
+        tags: Shape (n_flows, n_tags), 0 or 1.
+        most: Ramps allowed.
+        seed: Of the tree, where cuts are equally good.
     """
-    varied = [column for column in range(knots.shape[1]) if most and len(_apart(knots[:, column])) > 2]
+    kinds = np.unique(tags, axis=0, return_inverse=True)[1].ravel()
+    tree = DecisionTreeClassifier(min_samples_leaf=LEAF_FLOWS, random_state=seed).fit(inputs, kinds)
+    return min(most, tree.get_n_leaves() - 1)
+
+
+def place_ramps(inputs: Matrix, most: int) -> Ramps:
+    """Return ramps between quantiles of the inputs, as many a column as the number in all allows, 2 to 48.
+
+    Args:
+        inputs: Training flows as the network sees them, shape (n_flows, n_inputs), without NaN.
+        most: Ramps in all; exceeded only where all columns have the fewest.
+    """
+    distinct = [_apart(column) for column in inputs.T]
+    varied = [column for column, values in enumerate(distinct) if len(values) > 2]
     count = max(LEAST_RAMPS, min(MOST_RAMPS, most // max(len(varied), 1)))
-    chosen = knots[np.rint(np.linspace(0, len(knots) - 1, count + 1)).astype(np.intp)]
     starts, slopes = (np.zeros((count, len(varied)), np.float32) for _ in range(2))
     for position, column in enumerate(varied):
-        own = _apart(chosen[:, column])
-        if len(own) <= LEAST_RAMPS:  # few quantiles fell beside its most frequent value
-            own = _spread(_apart(knots[:, column]), count + 1)
-        runs = len(own) - 1
-        starts[:runs, position], slopes[:runs, position] = own[:-1], 1 / np.diff(own)
+        knots = _knots(inputs[:, column], distinct[column], count + 1)
+        runs = len(knots) - 1
+        starts[:runs, position], slopes[:runs, position] = knots[:-1], 1 / np.diff(knots)
     return Ramps(tuple(varied), starts, slopes)
 
 
-def _apart(knots: Matrix) -> Matrix:
-    """Return those knots that lie a least run above the one before."""
-    kept = [knots[0]]
-    for knot in knots[1:]:
-        if knot - kept[-1] > LEAST_RUN:
-            kept.append(knot)
-    return np.array(kept, np.float32)
+def _knots(values: Matrix, distinct: Matrix, most: int) -> Matrix:
+    """Return at most so many knots: quantiles, and where those fall together on few values, the distinct values."""
+    quantiles = _apart(np.quantile(values, np.linspace(0, 1, most)).astype(np.float32))
+    if len(distinct) > most and len(quantiles) > (most + 1) // 2:
+        return quantiles
+    return distinct[np.unique(np.rint(np.linspace(0, len(distinct) - 1, most)).astype(np.intp))]
 
 
-def _spread(knots: Matrix, most: int) -> Matrix:
-    """Return at most so many of the knots, first and last among them."""
-    return knots[np.unique(np.rint(np.linspace(0, len(knots) - 1, most)).astype(np.intp))]
+def _apart(values: Matrix) -> Matrix:
+    """Return the values, ascending, those nearer than the least run taken as one."""
+    return np.unique(np.round(values, RUN_DECIMALS))
 
 
 @keras.saving.register_keras_serializable(package="flowtag")

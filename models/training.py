@@ -10,13 +10,15 @@ from typing import Any, Literal, get_args
 import keras
 import numpy as np
 import numpy.typing as npt
+from keras import ops
 
 from features.errors import ConfigError, ModelMismatch
 from models.dataset import TagDataset
 from models.hurdle import hurdle_log_odds, tag_log_odds
 from models.losses import LossSettings, TagLoss
 from models.network import EXACT, NetworkSettings, build_network
-from models.normaliser import measure
+from models.normaliser import Normalisation, measure, normaliser_layer
+from models.ramps import Ramps, place_ramps, worth
 from models.training_state import keep, restore
 from models.watch import Batches, EpochResult, Watch
 
@@ -25,6 +27,8 @@ Precision = Literal["float32", "mixed_bfloat16"]
 
 PIECE_FLOWS = 65_536
 """Flows whose features are gathered, in the order of an epoch, at once."""
+RAMP_FLOWS = 50_000
+"""Flows by which ramps are placed."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +135,11 @@ def train_network(
     normalisation = measure(train.features, settings.network.transform, settings.network.clip)
     hurdle = settings.loss.hurdle
     log_odds = (hurdle_log_odds if hurdle else tag_log_odds)(train.tags)
-    build = partial(build_network, normalisation, train.feature_names, log_odds, settings.network, hurdle)
+    rows = repeated_rows(train.tags, settings.rare_flows)
+    ramps = _ramps(train, rows, normalisation, settings)
+    build = partial(build_network, normalisation, ramps, train.feature_names, log_odds, settings.network, hurdle)
     with computing_with(settings.precision):
         views = build()
-    rows = repeated_rows(train.tags, settings.rare_flows)
     optimizer = _optimizer(settings, len(rows))
     views.members.compile(optimizer=optimizer, loss=loss, jit_compile=settings.jit_compile)
     optimizer.build(views.members.trainable_variables)
@@ -200,6 +205,19 @@ def repeated_rows(tags: npt.NDArray[np.uint8], rare_flows: int) -> npt.NDArray[n
     positives = np.maximum(tags.sum(axis=0, dtype=np.int64), 1)
     times = np.maximum(-(-rare_flows // positives), 1)
     return np.repeat(np.arange(len(tags)), np.where(tags > 0, times, 1).max(axis=1, initial=1))
+
+
+def _ramps(
+    train: TagDataset, rows: npt.NDArray[np.intp], normalisation: Normalisation, settings: TrainingSettings
+) -> Ramps | None:
+    """Place ramps by at most about RAMP_FLOWS of the training rows, evenly spread."""
+    if not settings.network.ramps:
+        return None
+    shown = train.rows(rows[:: max(1, len(rows) // RAMP_FLOWS)])
+    normalise = normaliser_layer(normalisation, len(train.feature_names))
+    inputs = np.asarray(ops.convert_to_numpy(normalise(shown.features)))
+    ramps = place_ramps(inputs, worth(inputs, shown.tags, settings.network.ramps, settings.seed))
+    return ramps if ramps.columns else None
 
 
 def _optimizer(settings: TrainingSettings, flows: int) -> keras.optimizers.Optimizer:

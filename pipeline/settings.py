@@ -121,7 +121,7 @@ class NetworkSection(Section):
 
     transform: Literal["robust", "quantile", "log"] = setting("log", "how columns become inputs")
     clip: PositiveFloat = setting(6.0, "bound on every input")
-    ramps: NonNegativeInt = setting(256, "ramps in all that show the numbers once more; 0 for none")
+    ramps: NonNegativeInt = setting(1024, "ramps in all that show the numbers once more, at most; 0 for none")
     widths: Numbers = setting((128,), "units of each hidden layer that all members share", "units")
     members: PositiveInt = setting(4, "perceptrons on the trunk, trained side by side and averaged")
     member_width: PositiveInt = setting(64, "hidden units of a member", "units")

@@ -26,7 +26,7 @@ np.save(sys.argv[2] + "/again.npy", network.predict(np.load(sys.argv[2] + "/feat
 
 def built(train: TagDataset, settings: NetworkSettings) -> NetworkViews:
     normalisation = measure(train.features, settings.transform, settings.clip)
-    return build_network(normalisation, train.feature_names, tag_log_odds(train.tags), settings)
+    return build_network(normalisation, None, train.feature_names, tag_log_odds(train.tags), settings)
 
 
 def test_an_untrained_network_answers_near_the_tags_shares(train: TagDataset) -> None:

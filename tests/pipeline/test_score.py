@@ -72,7 +72,9 @@ def test_a_hurdle_says_how_likely_any_attack_is(world: World, tmp_path: Path) ->
     tags = len(known.card.tag_names)
     features = feature_matrix(next(pq.ParquetFile(world.flows["demo-score"].path).iter_batches(500)), FEATURE_NAMES)
     odds = np.linspace(0, 1, tags + 1, dtype=np.float32)
-    views = build_network(measure(features, "log", 6.0), FEATURE_NAMES, odds, NetworkSettings(members=1), hurdle=True)
+    views = build_network(
+        measure(features, "log", 6.0), None, FEATURE_NAMES, odds, NetworkSettings(members=1), hurdle=True
+    )
     cuts = replace(known.card.thresholds, values=(0.3,) * tags)
     Detector(views.mean, replace(known.card, thresholds=cuts)).save(tmp_path / "detector")
     counts = write_detections(world.flows["demo-score"].path, tmp_path / "detector", tmp_path / "found")
