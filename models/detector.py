@@ -6,6 +6,7 @@
     DIRECTORY/detector.json     tags, columns, schema, thresholds, settings, validation figures
     DIRECTORY/validation.npz    the validation flows' tags, scores and times, for other thresholds; absent likewise
     DIRECTORY/familiarity.npz   the shape of the flows it knows; absent for a network that only stands beside another
+    DIRECTORY/benign.npz        where its network sees benign flows; absent where nothing unknown is looked for
 
 Nothing in it is a pickle, and loading runs no code from it.
 """
@@ -37,15 +38,17 @@ from models.metrics import Fired, fired_tags
 from models.occlusion import Reason, top_reasons
 from models.scored_flows import ScoredFlows
 from models.thresholds import Thresholds
+from models.unknown import BenignFlows, Mask, UnknownCut, embedding, reports
 
 FORMAT_VERSION = 1
 NETWORK_FILE, CARD_FILE = "network.keras", "detector.json"
-FAMILIARITY_FILE, VALIDATION_FILE = "familiarity.npz", "validation.npz"
+FAMILIARITY_FILE, VALIDATION_FILE, BENIGN_FILE = "familiarity.npz", "validation.npz", "benign.npz"
 ADAPTED = "adapt"
 """The part of a card's settings that says how the detector was adapted to a network; absent where it was not."""
 BATCH_FLOWS = 8_192
 WORTH_COMPILING = 65_536
-SCORES, PROBABILITIES, FAR, ANY = "scores", "probabilities", "far", "any_attack"
+SCORES, PROBABILITIES, FAR, ANY, ANOMALY = "scores", "probabilities", "far", "any_attack", "anomaly"
+NEAREST = 1e-6
 
 Matrix = npt.NDArray[np.float32]
 
@@ -68,6 +71,7 @@ class DetectorCard:
         vocabulary: Fingerprint of the vocabulary that its tags are from; empty where nobody said.
         background: What it does on ordinary flows of other networks (`models.background.Background.told`); empty where
             none joined the training.
+        unknown: Where flows that no tag names are reported as unknown; None where nothing unknown is looked for.
     """
 
     tag_names: tuple[str, ...]
@@ -82,6 +86,7 @@ class DetectorCard:
     calibration: Calibration | None = None
     vocabulary: str = ""
     background: dict[str, Any] = field(default_factory=dict)
+    unknown: UnknownCut | None = None
 
     @classmethod
     def from_dict(cls, plain: dict[str, Any]) -> "DetectorCard":
@@ -91,7 +96,9 @@ class DetectorCard:
         thresholds = Thresholds(**{**cut, "values": tuple(cut["values"]), "sources": tuple(cut["sources"])})
         curves = plain.get("calibration")
         calibration = Calibration.from_dict(curves) if curves else None
-        return cls(**{**plain, **listed, "thresholds": thresholds, "calibration": calibration})
+        unknown = UnknownCut(**plain["unknown"]) if plain.get("unknown") else None
+        told = {"thresholds": thresholds, "calibration": calibration, "unknown": unknown}
+        return cls(**{**plain, **listed, **told})
 
 
 @dataclass(frozen=True)
@@ -103,17 +110,20 @@ class Answers:
         probabilities: The same calibrated; the scores themselves where the detector has no calibration.
         any_attack: Probability of any attack, shape (n_flows,); None where the network has no hurdle head.
         far: Which flows are unlike all that the detector learned from, shape (n_flows,); none where it never said.
+        anomalies: How unlike benign flows each flow is, in [0, 1), shape (n_flows,); None where nothing unknown is
+            looked for.
     """
 
     scores: Matrix
     probabilities: Matrix
     any_attack: Matrix | None
-    far: npt.NDArray[np.bool_]
+    far: Mask
+    anomalies: Matrix | None
 
     def rows(self, chosen: npt.NDArray[np.intp]) -> "Answers":
         """Return the answers for some of the flows."""
-        any_attack = None if self.any_attack is None else self.any_attack[chosen]
-        return Answers(self.scores[chosen], self.probabilities[chosen], any_attack, self.far[chosen])
+        any_attack, anomalies = (None if part is None else part[chosen] for part in (self.any_attack, self.anomalies))
+        return Answers(self.scores[chosen], self.probabilities[chosen], any_attack, self.far[chosen], anomalies)
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,7 @@ class Detector:
     card: DetectorCard
     familiarity: Familiarity | None = None
     validation: ScoredFlows | None = None
+    benign: BenignFlows | None = None
 
     def score(self, features: Matrix, batch_flows: int = BATCH_FLOWS) -> Matrix:
         """Return scores in [0, 1], higher means more likely.
@@ -156,9 +167,16 @@ class Detector:
         found = self._asked(features, BATCH_FLOWS)
         any_attack = found[ANY][:, 0] if ANY in found else None
         far = found.get(FAR, np.zeros(len(features), np.bool_))
-        return Answers(found[SCORES], found.get(PROBABILITIES, found[SCORES]), any_attack, far)
+        return Answers(found[SCORES], found.get(PROBABILITIES, found[SCORES]), any_attack, far, found.get(ANOMALY))
 
-    def far(self, features: Matrix) -> npt.NDArray[np.bool_]:
+    def unknown(self, answers: Answers) -> Mask:
+        """Return which flows are reported as unknown: no tag fires, and they are unlike benign flows."""
+        fired = np.asarray(self.fired(answers.scores).any(axis=1))
+        if self.card.unknown is None or answers.anomalies is None:
+            return np.zeros(len(fired), np.bool_)
+        return reports(self.card.unknown.threshold, fired, answers.anomalies)
+
+    def far(self, features: Matrix) -> Mask:
         """Return which flows are unlike all that the detector learned from, as `answers` says."""
         return self.answers(features).far
 
@@ -185,6 +203,8 @@ class Detector:
             outputs[FAR] = self.familiarity.far_in(self.network.get_layer(NORMALISER).output)
         if has_head(self.network):
             outputs[ANY] = ops.sigmoid(any_attack_logit(self.network))
+        if self.benign:
+            outputs[ANOMALY] = self.benign.anomalies_in(embedding(self.network))
         return keras.Model(self.network.input, outputs)
 
     @cached_property
@@ -194,17 +214,27 @@ class Detector:
         compiled.compile(jit_compile=keras.config.backend() != "torch")  # whose compiler needs one of C++
         return compiled
 
+    @cached_property
+    def _explained(self) -> keras.Model:
+        """The network, its logits followed by that of the anomaly score where unknown attacks are looked for."""
+        if not self.benign:
+            return self.network
+        distances = ops.maximum(self.benign.distances_in(embedding(self.network)), NEAREST)
+        return keras.Model(
+            self.network.input, ops.concatenate([self.network.output, ops.log(distances)[:, None]], axis=1)
+        )
+
     def reasons(self, features: Matrix, tags: Sequence[int], top: int = 3) -> tuple[tuple[Reason, ...], ...]:
         """Return, for each flow, the columns whose typical benign value would lower the score of its tag most.
 
         Args:
             features: Flows that fired, shape (n_flows, n_features).
-            tags: Position of the tag to explain, one a flow.
+            tags: Position of the tag to explain, one a flow; behind the last tag is the anomaly score.
             top: At most so many columns a flow.
         """
         self._require_columns(features)
         medians = np.asarray([np.nan if value is None else value for value in self.card.benign_medians], np.float32)
-        return top_reasons(self.network, features, np.asarray(tags, np.intp), medians, self.card.feature_names, top)
+        return top_reasons(self._explained, features, np.asarray(tags, np.intp), medians, self.card.feature_names, top)
 
     def require_columns(self, given: Collection[str], fingerprint: str) -> None:
         """Compare what the flows to score give with what the detector needs.
@@ -251,12 +281,13 @@ class Detector:
             raise ModelMismatch("network and card differ in columns and tags", str(directory), str(named), str(shapes))
         if weights_digest(network) != weights:
             raise ModelError("the network is not the one the card was written for", str(directory), weights)
-        known, scored = directory / FAMILIARITY_FILE, directory / VALIDATION_FILE
+        known, scored, benign = (directory / name for name in (FAMILIARITY_FILE, VALIDATION_FILE, BENIGN_FILE))
         return cls(
             network,
             card,
             Familiarity.load(known) if known.exists() else None,
             ScoredFlows.load(scored) if scored.exists() else None,
+            BenignFlows.load(benign) if benign.exists() else None,
         )
 
     def save(self, directory: Path) -> Path:
@@ -271,6 +302,8 @@ class Detector:
             self.familiarity.save(partial / FAMILIARITY_FILE)
         if self.validation:
             self.validation.save(partial / VALIDATION_FILE)
+        if self.benign:
+            self.benign.save(partial / BENIGN_FILE)
         if directory.exists():
             shutil.rmtree(directory)
         partial.rename(directory)

@@ -18,6 +18,8 @@ from models.ramps import Ramps, ramp_layer
 from models.tensors import Tensor
 
 ACTIVATIONS = ("relu", "gelu", "silu", "tanh")
+MEMBERS = "members"
+"""Name of the layer behind what all members share."""
 EXACT = "float32"
 """Precision of what raw columns pass through, and of logits, whatever the layers between compute with."""
 
@@ -131,9 +133,9 @@ def build_network(
         shown = _dropped(hidden, settings.dropout) if depth else hidden
         dense = layers.Dense(width, settings.activation, kernel_initializer="he_normal", name=f"trunk_{depth}")
         hidden = dense(shown)
-    apart = MemberHidden(
-        settings.members, settings.member_width, settings.activation, settings.dropout, name="members"
-    )(hidden)
+    apart = MemberHidden(settings.members, settings.member_width, settings.activation, settings.dropout, name=MEMBERS)(
+        hidden
+    )
     output = MemberOutputs(len(log_odds), settings.dropout, name="tags", dtype=EXACT)
     stacked = output(apart)
     output.bias.assign(np.tile(log_odds, (settings.members, 1)))

@@ -16,9 +16,10 @@ import pyarrow.parquet as pq
 
 from features.errors import ModelError, Uncalibrated
 from models.adaptation import lifted
-from models.metrics import false_alarm_rate, silent_rate
+from models.metrics import false_alarm_rate, fired_tags, silent_rate
 from models.saved_arrays import saved_arrays
 from models.thresholds import Thresholds, ThresholdSettings, choose_thresholds
+from models.unknown import UnknownCut, choose_cut, judged_cut, threshold_for
 
 MOST_FLOWS = 200_000
 LONGEST_BLOCK_S, FEWEST_BLOCKS = 60.0, 40
@@ -48,12 +49,15 @@ class ScoredFlows:
         scores: Same shape, float32, in [0, 1].
         blocks: When they began; None where that is unknown.
         background: Scores of ordinary flows of other networks, shape (n_background, n_tags); None without any.
+        anomalies: Anomaly scores of all, those of other networks last, shape (n_flows + n_background,), float32; None
+            where nothing unknown is looked for.
     """
 
     tags: npt.NDArray[np.uint8]
     scores: npt.NDArray[np.float32]
     blocks: Blocks | None = None
     background: npt.NDArray[np.float32] | None = None
+    anomalies: npt.NDArray[np.float32] | None = None
 
     @property
     def attacks(self) -> npt.NDArray[np.float32]:
@@ -86,22 +90,51 @@ class ScoredFlows:
         false_alarms = false_alarm_rate(self.tags, self.scores, cuts)
         return replace(chosen, values=cuts, false_alarm_rate=false_alarms or 0.0, silent_rate=silent or 0.0)
 
+    def unknown_cut(self, values: tuple[float, ...], budget: float) -> UnknownCut | None:
+        """Choose from where on flows without a fired tag are reported as unknown; None where they have no such scores.
+
+        The benign flows keep the budget, and so does the background, of which one flow may be reported whatever it is.
+
+        Args:
+            values: Thresholds of the tags.
+            budget: Share of the flows that may be reported.
+        """
+        if self.anomalies is None:
+            return None
+        own, beside = np.split(self.anomalies, [len(self.tags)])
+        attack, fired = (np.asarray(part.any(axis=1)) for part in (self.tags, fired_tags(self.scores, values)))
+        cut = choose_cut(attack, fired, own, budget)
+        if self.background is None:
+            return cut
+        quiet = beside[~fired_tags(self.background, values).any(axis=1)]
+        elsewhere = threshold_for(quiet, max(1, int(budget * len(beside))))
+        return judged_cut(max(cut.threshold, elsewhere), attack, fired, own) if len(quiet) else cut
+
     def sampled(self, most: int = MOST_FLOWS) -> "ScoredFlows":
         """Return at most about so many flows, evenly spread, attack and benign ones in the shares they had.
 
         The hours of traffic shrink alike, so that false alarms per hour stay what they were. Of the background as many.
         """
         if self.background is not None and len(self.background) > most:
-            return replace(self, background=self.background[:: -(-len(self.background) // most)]).sampled(most)
+            every = np.arange(0, len(self.background), -(-len(self.background) // most))
+            return self._rows(np.arange(len(self.tags)), every).sampled(most)
         step = -(-len(self.tags) // most)
         if step == 1:
             return self
         attack = self.tags.any(axis=1)
         chosen = np.sort(np.concatenate([np.flatnonzero(attack)[::step], np.flatnonzero(~attack)[::step]]))
-        fewer = None
-        if self.blocks:
-            fewer = Blocks(self.blocks.of_flow[chosen], self.blocks.hours / step)
-        return replace(self, tags=self.tags[chosen], scores=self.scores[chosen], blocks=fewer)
+        fewer = self._rows(chosen, np.arange(0 if self.background is None else len(self.background)))
+        return replace(fewer, blocks=fewer.blocks and replace(fewer.blocks, hours=fewer.blocks.hours / step))
+
+    def _rows(self, flows: npt.NDArray[np.intp], beside: npt.NDArray[np.intp]) -> "ScoredFlows":
+        """Return some of the flows, of the same hours, and some of the background."""
+        return ScoredFlows(
+            self.tags[flows],
+            self.scores[flows],
+            self.blocks and replace(self.blocks, of_flow=self.blocks.of_flow[flows]),
+            None if self.background is None else self.background[beside],
+            None if self.anomalies is None else self.anomalies[np.concatenate([flows, len(self.tags) + beside])],
+        )
 
     def share_for(self, alarms_per_hour: float) -> float:
         """Return the share of benign flows that so many false alarms per hour of traffic are, at most just below 1.
@@ -120,8 +153,8 @@ class ScoredFlows:
         """Write them as plain arrays."""
         block, hours = (self.blocks.of_flow, self.blocks.hours) if self.blocks else (np.empty(0, np.int32), np.nan)
         arrays: dict[str, Any] = {"tags": self.tags, "scores": self.scores, "block": block, "hours": hours}
-        if self.background is not None:
-            arrays["background"] = self.background
+        more = {"background": self.background, "anomalies": self.anomalies}
+        arrays |= {name: values for name, values in more.items() if values is not None}
         np.savez_compressed(path, **arrays)
 
     @classmethod
@@ -134,8 +167,7 @@ class ScoredFlows:
         with saved_arrays(path, "the scored validation flows") as saved:
             hours = float(saved["hours"])
             blocks = None if np.isnan(hours) else Blocks(saved["block"], hours)
-            beside = saved.get("background")
-            return cls(saved["tags"], saved["scores"], blocks, beside)
+            return cls(saved["tags"], saved["scores"], blocks, saved.get("background"), saved.get("anomalies"))
 
 
 def read_blocks(paths: Sequence[Path]) -> Blocks:

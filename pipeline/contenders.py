@@ -7,7 +7,7 @@ containers of scikit-learn's own objects) and `training.json` (how each came abo
 import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import joblib  # type: ignore[import-untyped]  # carries no types
 import numpy as np
 import numpy.typing as npt
 
+from features.labels.vocabulary import UNKNOWN
 from features.schema import SCHEMA_VERSION, fingerprint
 from features.table import columns_given, open_table
 from features.views import name_of
@@ -29,6 +30,7 @@ from models.metrics import evaluate, false_alarm_rate, fired_tags, silent_rate
 from models.scored_flows import Blocks, ScoredFlows
 from models.thresholds import Thresholds, ThresholdSettings
 from models.training import TrainedNetwork, TrainingSettings, train_network
+from models.unknown import UnknownSettings, anomalies_of, measure_benign
 from models.watch import EpochResult
 from pipeline.progress import Step, advance, say
 from pipeline.train import DETECTOR, TRAINING_FILE
@@ -76,6 +78,7 @@ class Choice:
         kept: Where the state of a training in progress is kept, a folder for each network; None keeps none.
         vocabulary: Fingerprint of the one that the tags are from.
         background: Ordinary flows of other networks that join the training.
+        unknown: How unknown attacks are looked for.
     """
 
     training: TrainingSettings
@@ -84,6 +87,7 @@ class Choice:
     kept: Path | None = None
     vocabulary: str = ""
     background: Background | None = None
+    unknown: UnknownSettings = field(default_factory=UnknownSettings)
 
     def learned(self, labelled: TagDataset) -> TagDataset:
         """Return all flows to learn from."""
@@ -199,8 +203,11 @@ def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice:
         Detector(trained.network, card).save(path)
         return card
     card = replace(card, calibration=fit_calibration(valid.tags, scores, choice.cuts.least_positives))
-    Detector(trained.network, card, _known(trained, train, valid, choice), scored.sampled()).save(path)
-    return card
+    detector = Detector(trained.network, card, _known(trained, train, valid, choice), scored)
+    if choice.unknown.false_alarm_budget:
+        detector = _looking_for_unknown(detector, scored, train, valid, choice)
+    replace(detector, validation=(detector.validation or scored).sampled()).save(path)
+    return detector.card
 
 
 def _scored(score: Callable[[Matrix], Matrix], scores: Matrix, valid: TagDataset, choice: Choice) -> ScoredFlows:
@@ -208,11 +215,34 @@ def _scored(score: Callable[[Matrix], Matrix], scores: Matrix, valid: TagDataset
     own = ScoredFlows(valid.tags, scores, choice.blocks)
     if not choice.background:
         return own
-    background = score(choice.background.held_out.features)
-    if choice.cuts and choice.background.settings.attack_share:
-        cuts = own.thresholds(choice.cuts).values
-        background = background[~choice.background.set_aside(_any(background, cuts))]
-    return replace(own, background=background)
+    return replace(own, background=score(_ordinary(score, own, choice.background, choice.cuts)))
+
+
+def _ordinary(
+    score: Callable[[Matrix], Matrix], own: ScoredFlows, background: Background, cuts: ThresholdSettings | None
+) -> Matrix:
+    """Return the held-out background without what is set aside."""
+    features = background.held_out.features
+    if not cuts or not background.settings.attack_share:
+        return features
+    return features[~background.set_aside(_any(score(features), own.thresholds(cuts).values))]
+
+
+def _looking_for_unknown(
+    detector: Detector, scored: ScoredFlows, train: TagDataset, valid: TagDataset, choice: Choice
+) -> Detector:
+    """Return the detector with where benign flows lie, and from where on what is unlike them is reported."""
+    learned, judged = [train], [valid.features]
+    if choice.background:
+        own = replace(scored, background=None)
+        learned.append(choice.background.learned)
+        judged.append(_ordinary(detector.score, own, choice.background, choice.cuts))
+    benign = measure_benign(detector.network, learned)
+    anomalies = np.concatenate([anomalies_of(detector.network, benign, features) for features in judged])
+    seen = replace(scored, anomalies=anomalies)
+    cut = seen.unknown_cut(detector.card.thresholds.values, choice.unknown.false_alarm_budget)
+    card = replace(detector.card, unknown=cut, settings={**detector.card.settings, UNKNOWN: choice.unknown.to_dict()})
+    return replace(detector, card=card, validation=seen, benign=benign)
 
 
 def _elsewhere(score: Callable[[Matrix], Matrix], cuts: Thresholds, choice: Choice) -> dict[str, Any]:

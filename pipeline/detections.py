@@ -12,11 +12,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from features.labels.vocabulary import UNKNOWN
 from features.schema import COLUMNS, arrow_schema, fingerprint
 from features.table import columns_given, open_table
 from models.dataset import feature_matrix
 from models.detector import Answers, Detector
 from models.occlusion import Reason
+from models.thresholds import NEVER_FIRES
 from pipeline.progress import counted
 
 IDENTITY = tuple(column.name for column in COLUMNS if column.role == "identity")
@@ -26,30 +28,33 @@ DIGITS = 6
 
 REASON = pa.struct([("feature", pa.string()), ("value", pa.float32()), ("drop", pa.float32())])
 ADDED = {
-    "tags": pa.list_(pa.string()),
+    "tags": pa.list_(pa.string()),  # those that fired; UNKNOWN alone where none did
     "scores": pa.list_(pa.float32()),
     "thresholds": pa.list_(pa.float32()),
-    "probabilities": pa.list_(pa.float32()),  # the scores, calibrated on the validation flows
+    "probabilities": pa.list_(pa.float32()),  # the scores, calibrated on the validation flows; null for UNKNOWN
     "explained_tag": pa.string(),  # the tag that exceeds its threshold most
     "reasons": pa.list_(REASON),
 }
 ANY_ATTACK = pa.field("any_attack", pa.float32())
 """Probability of any attack; null from a detector that answers no such question (loss.penalty hurdle does)."""
+ANOMALY = pa.field("anomaly", pa.float32())
+"""How unlike benign flows the flow is, in [0, 1); null from a detector that looks for nothing unknown."""
 Matrix = npt.NDArray[np.float32]
 
 
 def detections_schema() -> pa.Schema:
     """Return the columns of a table of detections: the flow's identity, then what fired and why."""
     identity = [arrow_schema().field(name) for name in IDENTITY]
-    return pa.schema([*identity, *(pa.field(name, kind, nullable=False) for name, kind in ADDED.items()), ANY_ATTACK])
+    added = [pa.field(name, kind, nullable=False) for name, kind in ADDED.items()]
+    return pa.schema([*identity, *added, ANY_ATTACK, ANOMALY])
 
 
 class DetectionWriter:
-    """Scores batches of flows and writes those on which something fired as Parquet and as JSON lines.
+    """Scores batches of flows and writes those on which a tag fired, or that are unknown, as Parquet and JSON lines.
 
     Attributes:
-        counts: flows, detections, quiet, far, and tag.NAME each; flows == detections + quiet, and far are those flows
-            that are unlike all that the detector learned from.
+        counts: flows, detections, quiet, far, unknown, and tag.NAME each; flows == detections + quiet, unknown are the
+            detections on which no tag fired, and far those flows that are unlike all that the detector learned from.
         highest: The highest score of each tag so far; 0 without flows.
     """
 
@@ -57,7 +62,7 @@ class DetectionWriter:
         self._detector = detector
         self._table = table
         self._lines = lines
-        self.counts: Counter[str] = Counter(flows=0, detections=0, quiet=0, far=0)
+        self.counts: Counter[str] = Counter(flows=0, detections=0, quiet=0, far=0, unknown=0)
         self.highest = np.zeros(len(detector.card.tag_names))
 
     def score(self, batch: pa.RecordBatch) -> None:
@@ -66,9 +71,10 @@ class DetectionWriter:
         answers = self._detector.answers(features)
         fired = self._detector.fired(answers.scores)
         self.highest = np.maximum(self.highest, answers.scores.max(axis=0, initial=0.0))
-        chosen = np.flatnonzero(fired.any(axis=1))
+        unknown = self._detector.unknown(answers)
+        chosen = np.flatnonzero(fired.any(axis=1) | unknown)
         self.counts.update(flows=len(fired), detections=len(chosen), quiet=len(fired) - len(chosen))
-        self.counts["far"] += int(answers.far.sum())
+        self.counts.update(far=int(answers.far.sum()), unknown=int(unknown.sum()))
         for tag, flows in zip(self._detector.card.tag_names, fired.sum(axis=0).tolist(), strict=True):
             self.counts[f"tag.{tag}"] += flows
         if len(chosen):
@@ -109,20 +115,28 @@ def write_detections(table: Path, detector_folder: Path, folder: Path) -> Counte
 
 
 def _fired_columns(detector: Detector, features: Matrix, answers: Answers) -> list[pa.Array]:
-    fired = detector.fired(answers.scores)
-    cuts = np.asarray(detector.card.thresholds.values, np.float32)
+    """Return what is added to flows of which each has a fired tag or is unknown, never both."""
+    card = detector.card
+    fired = np.column_stack([detector.fired(answers.scores), detector.unknown(answers)])
+    anomalies = np.zeros(len(fired), np.float32) if answers.anomalies is None else answers.anomalies
+    scores = np.column_stack([answers.scores, anomalies])
+    cuts = np.asarray([*card.thresholds.values, card.unknown.threshold if card.unknown else NEVER_FIRES], np.float32)
+    probabilities = np.column_stack([answers.probabilities, np.full(len(fired), np.nan, np.float32)])
     offsets = pa.array(np.concatenate([[0], np.cumsum(fired.sum(axis=1))]).astype(np.int32))
     rows, tags = np.nonzero(fired)
-    names = pa.array(detector.card.tag_names, pa.string())
-    clearest = np.where(fired, answers.scores - cuts, -np.inf).argmax(axis=1)
+    names = pa.array([*card.tag_names, UNKNOWN], pa.string())
+    clearest = np.where(fired, scores - cuts, -np.inf).argmax(axis=1)
     reasons = [[_plain(reason) for reason in one] for one in detector.reasons(features, clearest.tolist())]
-    numbers = (answers.scores[rows, tags], cuts[tags], answers.probabilities[rows, tags])
+    numbers = (scores[rows, tags], cuts[tags], probabilities[rows, tags])
     return [
         pa.ListArray.from_arrays(offsets, names.take(pa.array(tags))),
-        *(pa.ListArray.from_arrays(offsets, pa.array(values, pa.float32())) for values in numbers),
+        *(pa.ListArray.from_arrays(offsets, pa.array(values, pa.float32(), from_pandas=True)) for values in numbers),
         names.take(pa.array(clearest)),
         pa.array(reasons, ADDED["reasons"]),
-        pa.nulls(len(features), pa.float32()) if answers.any_attack is None else pa.array(answers.any_attack),
+        *(
+            pa.nulls(len(features), pa.float32()) if values is None else pa.array(values)
+            for values in (answers.any_attack, answers.anomalies)
+        ),
     ]
 
 
@@ -132,14 +146,15 @@ def as_lines(detections: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     columns |= {name: pc.strftime(columns[name], "%Y-%m-%dT%H:%M:%SZ") for name in ("start", "end")}
     for row in pa.RecordBatch.from_pydict(columns).to_pylist():
         fired = zip(*(row.pop(name) for name in ("tags", "scores", "thresholds", "probabilities")), strict=True)
-        explained, reasons, any_attack = (row.pop(name) for name in ("explained_tag", "reasons", ANY_ATTACK.name))
+        explained, reasons = row.pop("explained_tag"), row.pop("reasons")
+        more = {name: _short(row.pop(name)) for name in (ANY_ATTACK.name, ANOMALY.name)}
         yield {
             **row,
             "tags": [
                 {"tag": tag, "score": _short(score), "threshold": _short(cut), "probability": _short(probability)}
                 for tag, score, cut, probability in fired
             ],
-            ANY_ATTACK.name: _short(any_attack),
+            **more,
             "explained_tag": explained,
             "reasons": [{**one, "value": _short(one["value"]), "drop": _short(one["drop"])} for one in reasons],
         }

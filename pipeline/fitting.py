@@ -11,6 +11,7 @@ from models.network import NetworkSettings
 from models.scored_flows import read_blocks
 from models.thresholds import ThresholdSettings
 from models.training import TrainingSettings
+from models.unknown import UnknownSettings
 from pipeline.background import read_background
 from pipeline.contenders import Choice, fit_contenders
 from pipeline.manifest import Built
@@ -37,7 +38,8 @@ def fit(tables: Tables, settings: Settings, artifact: Path, kept: Path) -> Built
     )
     background, others = _background(tables, train, settings)
     cuts, blocks = threshold_settings(settings), read_blocks(tables.valid)
-    choice = Choice(training_settings(settings), cuts, blocks, kept, vocabulary.fingerprint, background)
+    unknown = UnknownSettings(**settings.unknown.model_dump())
+    choice = Choice(training_settings(settings), cuts, blocks, kept, vocabulary.fingerprint, background, unknown)
     fit_contenders(train, valid, choice, artifact)
     if background:
         _say_what_fires(read_card(artifact / DETECTOR))

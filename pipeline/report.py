@@ -16,7 +16,7 @@ from pipeline.report_text import as_text
 from pipeline.settings import Settings
 from pipeline.traffic import table_name
 
-VERSION = 2
+VERSION = 3
 TALKERS = 5
 Plain = dict[str, Any]
 
@@ -78,6 +78,7 @@ def contents(name: str, findings: Findings) -> Plain:
         "packets": _packets(packets),
         "flows": found["flows"],
         "detections": found["detections"],
+        "unknown": found["unknown"],
         "quiet": found["quiet"],
         "applicability": _applicability(findings.detections),
         "tags": {key.removeprefix("tag."): n for key, n in found.items() if key.startswith("tag.") and n},

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any
 
+from features.labels import vocabulary
+
 NAMES = {"detector": "penalised", "plain_bce": "plain BCE at 0.5", "boosting": "boosted trees"}
 UNKNOWN = "-"
 Plain = dict[str, Any]
@@ -14,10 +16,11 @@ def as_text(report: Plain) -> str:
 
 
 def _lines(report: Plain) -> Iterator[str]:
-    found = f"{report['detections']:,} of {report['flows']:,} flows are detections"
+    unknown = f", {report['unknown']:,} of them unknown" if report["unknown"] else ""
+    found = f"{report['detections']:,} of {report['flows']:,} flows are detections{unknown}"
     yield f"{report['name']}: {found} ({report['detector']})"
     yield from _packets(report["packets"])
-    yield from _applicability(report["applicability"])
+    yield from _applicability(report["applicability"], report["unknown"])
     if report["nothing_found"]:
         yield f"Nothing was found: {report['nothing_found']}."
     else:
@@ -26,7 +29,7 @@ def _lines(report: Plain) -> Iterator[str]:
         yield from _truth(report["truth"])
 
 
-def _applicability(measured: Plain | None) -> Iterator[str]:
+def _applicability(measured: Plain | None, unknown: int) -> Iterator[str]:
     """Say whether the detector may be believed here; it is a statement about the traffic, not about attacks."""
     if measured is None:
         return
@@ -36,13 +39,16 @@ def _applicability(measured: Plain | None) -> Iterator[str]:
         return
     yield f"THE THRESHOLDS DO NOT HOLD HERE: {far} (limit {measured['limit']:.0%})."
     yield "What fired below may be false, and silence proves nothing: flowtag adapt, by traffic of this network."
+    if unknown:
+        yield f"The {unknown:,} unknown flows say no more than that: here nearly everything is unlike what was learned."
 
 
 def _what_and_who(report: Plain) -> Iterator[str]:
     yield ""
     yield "Detections per tag"
     ordered = sorted(report["tags"].items(), key=lambda one: -one[1])
-    yield from table([(tag, f"{flows:,}") for tag, flows in ordered])
+    unknown = [(vocabulary.UNKNOWN, report["unknown"])] if report["unknown"] else []
+    yield from table([(tag, f"{flows:,}") for tag, flows in (*ordered, *unknown)])
     yield ""
     yield "Top talkers"
     heads = ("source", "detections", "targets", "ports", "mostly")

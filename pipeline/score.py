@@ -9,7 +9,7 @@ from pipeline.progress import say
 from pipeline.settings import Settings
 from pipeline.traffic import table_name
 
-VERSION = 3
+VERSION = 4
 
 
 def score(table: Path, detector: Path, settings: Settings) -> StageResult:
@@ -21,7 +21,7 @@ def score(table: Path, detector: Path, settings: Settings) -> StageResult:
         settings: Where to write.
 
     Returns:
-        Counts: flows, detections, quiet, far, and tag.NAME each; flows == detections + quiet.
+        Counts: flows, detections, quiet, far, unknown, and tag.NAME each; flows == detections + quiet.
 
     Raises:
         SchemaError: The table was made by another schema version.

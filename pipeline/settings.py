@@ -192,6 +192,14 @@ class BackgroundSection(Section):
     attack_share: Share = setting(0.0, "share of the held-out flows that attacks may be", "share")
 
 
+class UnknownSection(Section):
+    """How unknown attacks are looked for (becomes models.unknown.UnknownSettings)."""
+
+    false_alarm_budget: Share = setting(
+        0.001, "share of benign flows that may be reported as unknown, beside the tags' budget; 0: off", "share"
+    )
+
+
 class AdaptSection(Section):
     """How a detector is adapted to a network (becomes models.adaptation.AdaptSettings)."""
 
@@ -248,6 +256,7 @@ class Settings(Section):
     training: TrainingSection = TrainingSection()
     thresholds: ThresholdsSection = ThresholdsSection()
     background: BackgroundSection = BackgroundSection()
+    unknown: UnknownSection = UnknownSection()
     adapt: AdaptSection = AdaptSection()
     verdict: VerdictSection = VerdictSection()
     mlflow: MlflowSection = MlflowSection()

@@ -14,7 +14,7 @@ from features.views import PACKETS, View, view_of
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.settings import Settings
 
-VERSION = 5
+VERSION = 6
 DETECTOR, TRAINING_FILE = "detector", "training.json"
 """What a folder of contenders calls the detector's directory, and the account of how all of them came about."""
 
@@ -120,7 +120,7 @@ def modules_needed(settings: Settings) -> tuple[str, ...]:
 
 
 def _chosen(tables: Tables, settings: Settings) -> dict[str, Any]:
-    sections = ("detector", "network", "loss", "training", "thresholds")
+    sections = ("detector", "network", "loss", "training", "thresholds", "unknown")
     chosen = {name: getattr(settings, name).model_dump(mode="json") for name in sections}
     background = settings.background.model_dump(mode="json", exclude={"sources"}) if tables.background else {}
     return {**chosen, **({"background": background} if background else {})}

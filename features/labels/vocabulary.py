@@ -23,6 +23,8 @@ KINDS = ("tactic", "technique", "outcome")
 ATTACK_ID = re.compile(r"TA\d{4}|T\d{4}(\.\d{3})?")
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 ATTEMPTED = "attempted"
+UNKNOWN = "unknown"
+"""What detections call a flow that no tag names and no benign flow resembles; no tag may have the name."""
 LABELS = "labels"
 """The part of `words` for label columns of record sources."""
 
@@ -179,6 +181,8 @@ def _tag(name: str, entry: dict[str, Any]) -> Tag:
     tag = Tag(**{**entry, **lists, "name": name})
     if not NAME.fullmatch(name):
         raise ValueError(f"{name!r} is no name: small letters, digits and _")
+    if name == UNKNOWN:
+        raise ValueError(f"{name!r} is what flows without a tag are called that resemble no benign flow")
     if tag.kind not in KINDS:
         raise ValueError(f"{name}: kind {tag.kind!r}, expected one of {', '.join(KINDS)}")
     if not (isinstance(tag.severity, int) and 1 <= tag.severity <= 4):

@@ -80,7 +80,7 @@ def test_quiet_traffic_names_the_nearest_tag(world: World, findings: Findings, t
     pq.write_table(detections.slice(0, 0), quiet / "detections.parquet")
     (quiet / "highest.json").write_text(json.dumps({"dos": [0.1, 0.9], "beacon": [0.3, 0.35]}))
     (quiet / "applicability.json").write_text(json.dumps({"limit": 0.2}))
-    counts = {"flows": 9, "detections": 0, "quiet": 9, "far": 3}
+    counts = {"flows": 9, "detections": 0, "quiet": 9, "far": 3, "unknown": 0}
     nothing = replace(findings.detections, path=quiet, rows=0, counts=counts, digest="")
     settings = world.settings.model_copy(update={"state": world.settings.state.model_copy(update={"folder": tmp_path})})
     content = read_report(report(replace(findings, detections=nothing), settings).path)
@@ -124,7 +124,7 @@ def test_unknown_figures_are_a_dash() -> None:
     tag = {"name": "dos", "positives": 0, "fired": 1, "precision": None, "recall": None}
     truth = {"detector": {**whole, "mean_average_precision": None, "exact_match": None, "tags": [tag]}}
     content = {"name": "x", "detector": "d", "packets": {}, "flows": 2, "detections": 1, "quiet": 1, "tags": {"dos": 1}}
-    content |= {"applicability": None}
+    content |= {"applicability": None, "unknown": 0}
     text = as_text({**content, "talkers": [], "nothing_found": None, "truth": truth})
     rows = {
         line.split("  ")[1]: line.split()[-1] for line in text.splitlines() if line.startswith("  ") and line.strip()

@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import ModelMismatch, SchemaError
+from features.labels.vocabulary import UNKNOWN
 from features.schema import FEATURE_NAMES, arrow_schema
 from features.table import write_table
 from models.dataset import feature_matrix
@@ -51,6 +52,8 @@ def test_detections_are_the_flows_that_fire(world: World, scored: StageResult) -
     fired = scores >= np.asarray(detector.card.thresholds.values)
     detections = pq.read_table(scored.path / "detections.parquet")
     assert detections.schema.equals(detections_schema())
+    detections = detections.filter(pa.compute.not_equal(detections["explained_tag"], UNKNOWN))
+    assert len(detections) == scored.counts["detections"] - scored.counts["unknown"]
     chosen = np.flatnonzero(fired.any(axis=1))
     assert detections.select(list(IDENTITY)).equals(table.select(list(IDENTITY)).take(pa.array(chosen)))
     names = np.array(detector.card.tag_names)
@@ -64,6 +67,32 @@ def test_detections_are_the_flows_that_fire(world: World, scored: StageResult) -
     flat = np.concatenate([np.asarray(row) for row in detections["probabilities"].to_pylist()])
     np.testing.assert_allclose(flat, probabilities[fired], rtol=1e-4, atol=1e-6)
     assert detections["any_attack"].null_count == len(detections)
+
+
+def test_unknown_flows_lie_beside_those_with_tags(world: World, scored: StageResult, tmp_path: Path) -> None:
+    """With a low cut quiet flows become detections of nothing but `unknown`; those with tags stay what they were."""
+    known = Detector.load(champion(world.settings).folder)
+    assert known.card.unknown
+    low = replace(known.card, unknown=replace(known.card.unknown, threshold=0.4))
+    replace(known, card=low).save(tmp_path / "detector")
+    counts = write_detections(world.flows["demo-score"].path, tmp_path / "detector", tmp_path / "found")
+    found = pq.read_table(tmp_path / "found" / "detections.parquet")
+    is_unknown = pa.compute.equal(found["explained_tag"], UNKNOWN)
+    unknown, named = found.filter(is_unknown), found.filter(pa.compute.invert(is_unknown))
+    assert len(unknown) == counts["unknown"] > scored.counts["unknown"]
+    assert counts["flows"] == counts["detections"] + counts["quiet"]
+    assert counts["detections"] - counts["unknown"] == scored.counts["detections"] - scored.counts["unknown"]
+    assert set(map(tuple, unknown["tags"].to_pylist())) == {(UNKNOWN,)}
+    assert unknown["scores"].to_pylist() == [[one] for one in unknown["anomaly"].to_pylist()]
+    assert min(unknown["anomaly"].to_pylist()) >= 0.4
+    assert set(map(tuple, unknown["probabilities"].to_pylist())) == {(None,)}
+    before = pq.read_table(scored.path / "detections.parquet")
+    before = before.filter(pa.compute.not_equal(before["explained_tag"], UNKNOWN))
+    assert named["tags"].to_pylist() == before["tags"].to_pylist()
+    assert named["reasons"].to_pylist() == before["reasons"].to_pylist()
+    lines = [json.loads(line) for line in (tmp_path / "found" / "detections.ndjson").read_text("utf-8").splitlines()]
+    (tag,) = next(line for line in lines if line["explained_tag"] == UNKNOWN)["tags"]
+    assert (tag["tag"], tag["threshold"], tag["probability"]) == (UNKNOWN, 0.4, None)
 
 
 def test_a_hurdle_says_how_likely_any_attack_is(world: World, tmp_path: Path) -> None:
@@ -89,6 +118,7 @@ def test_a_hurdle_says_how_likely_any_attack_is(world: World, tmp_path: Path) ->
 def test_tags_are_counted(scored: StageResult, lines: list[dict[str, object]]) -> None:
     """The counts per tag are those of the JSON lines."""
     counted = Counter(one["tag"] for line in lines for one in line["tags"])  # type: ignore[attr-defined]  # JSON
+    assert counted.pop(UNKNOWN, 0) == scored.counts["unknown"]
     assert {key[4:]: n for key, n in scored.counts.items() if key.startswith("tag.") and n} == counted
 
 
