@@ -3,6 +3,7 @@
 
 import json
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -32,6 +33,9 @@ KeepState = Annotated[
     bool, typer.Option("--keep-state", help="Captures: read what has come since the last run; open flows wait.")
 ]
 NoContext = Annotated[bool, typer.Option("--no-context", help="Leave the columns of neighbours null: faster.")]
+Unrecorded = Annotated[
+    bool, typer.Option("--unrecorded", help="Leave Prefect out: its start takes longer than a small capture.")
+]
 PipeName = Annotated[
     str | None, typer.Option("--name", metavar="NAME", help="What standard input and its tables are called [stdin].")
 ]
@@ -64,14 +68,9 @@ def with_background(settings: "Settings", sources: list[Path] | None) -> "Settin
     return settings.model_copy(update={"background": settings.background.model_copy(update={"sources": together})})
 
 
-def keeping(overrides: list[str] | None, keep_state: bool) -> list[str]:
-    """Return the overrides with what --keep-state says among them."""
-    return [*(overrides or ()), *(["state.keep=true"] if keep_state else ())]
-
-
-def alone(overrides: list[str] | None, no_context: bool) -> list[str]:
-    """Return the overrides with what --no-context says among them."""
-    return [*(overrides or ()), *(["ingest.context=false"] if no_context else ())]
+def with_flags(overrides: list[str] | None, flags: Mapping[str, bool]) -> list[str]:
+    """Return the overrides with those settings among them whose flag was given."""
+    return [*(overrides or ()), *(setting for setting, given in flags.items() if given)]
 
 
 def with_state(state: Path | None, overrides: list[str] | None) -> list[str]:

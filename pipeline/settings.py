@@ -82,6 +82,7 @@ class IngestSection(Section):
     processes: NonNegativeInt = setting(
         0, "sources ingested at once, each in a process; 0: as many as pay, with the cores and memory there are"
     )
+    recorded: bool = setting(True, "flowtag ingest is recorded by Prefect, whose start takes seconds")
 
 
 class RecordsSection(Section):

@@ -1,6 +1,8 @@
 """The command `ingest`."""
 # ruff: noqa: PLC0415, PLR0913, PLR0917 (help answers at once; a command's options are its parameters)
 
+from typing import TYPE_CHECKING
+
 from flows.options import (
     ConfigFile,
     Json,
@@ -10,12 +12,18 @@ from flows.options import (
     PipeName,
     Sources,
     State,
+    Unrecorded,
     Verbose,
-    alone,
-    keeping,
     print_results,
     settings_of,
+    with_flags,
 )
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pipeline.manifest import StageResult
+    from pipeline.settings import Settings
 
 
 def ingest(
@@ -23,6 +31,7 @@ def ingest(
     keep_state: KeepState = False,
     no_context: NoContext = False,
     name: PipeName = None,
+    unrecorded: Unrecorded = False,
     state: State = None,
     config: ConfigFile = None,
     overrides: Overrides = None,
@@ -33,8 +42,8 @@ def ingest(
 
     Where NAME.rules.csv lies beside a source, a labelled table is made too.
     """
-    settings = settings_of(state, config, alone(keeping(overrides, keep_state), no_context), verbose)
-    from flows.session import recorded
+    flags = {"state.keep=true": keep_state, "ingest.context=false": no_context, "ingest.recorded=false": unrecorded}
+    settings = settings_of(state, config, with_flags(overrides, flags), verbose)
     from pipeline.received import received
     from pipeline.sources import check, check_apart
 
@@ -42,8 +51,24 @@ def ingest(
         check_apart(named)
         for source in named:
             check(source, settings)
-        with recorded(settings):
-            from flows import jobs
-
-            made = jobs.ingest(named, settings)
+        made = (_recorded if settings.ingest.recorded else _unrecorded)(named, settings)
     print_results(made, as_json)
+
+
+def _recorded(sources: "list[Path]", settings: "Settings") -> "list[StageResult]":
+    from flows.session import recorded
+
+    with recorded(settings):
+        from flows import jobs
+
+        return jobs.ingest(sources, settings)
+
+
+def _unrecorded(sources: "list[Path]", settings: "Settings") -> "list[StageResult]":
+    from flows.disk import require_room
+    from flows.session import watched
+    from pipeline.tables import all_tables
+
+    with watched(settings):
+        require_room(settings.state.root)
+        return all_tables(sources, settings)

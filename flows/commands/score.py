@@ -16,9 +16,9 @@ from flows.options import (
     Rules,
     State,
     Verbose,
-    keeping,
     print_report,
     settings_of,
+    with_flags,
 )
 
 
@@ -37,7 +37,7 @@ def score(
 
     Reports what was found, and how good it was where rules tell the truth.
     """
-    settings = settings_of(state, config, keeping(overrides, keep_state), verbose)
+    settings = settings_of(state, config, with_flags(overrides, {"state.keep=true": keep_state}), verbose)
     from flows.session import recorded
     from pipeline.received import received
     from pipeline.registered import require_registry

@@ -209,6 +209,17 @@ def test_tags_lists_the_vocabulary(place: Place) -> None:
     assert {tag["name"] for tag in json.loads(place.run("tags", "--json").stdout)} >= {"dos", "beacon"}
 
 
+def test_unrecorded(place: Place, small: Path) -> None:
+    """Without Prefect a source becomes a table too, and a labelled one where rules lie beside it."""
+    source = small / "demo-score.pcap"
+    done = place.run("ingest", source, "--unrecorded", "--json")
+    flows, labelled = json.loads(done.stdout)
+    assert sorted(path.name for path in (place.work / ".flowtag").iterdir()) == ["features", "labelled"]
+    assert flows["rows"] == labelled["rows"] > 0
+    wrong = place.run("ingest", "missing.pcap", "--unrecorded")
+    assert (wrong.returncode, "missing.pcap" in wrong.stderr) == (4, True)
+
+
 def test_label_runs_without_prefect(place: Place, small: Path, kernels: Path) -> None:
     """Warm-up, then labelling: a table from a script of ours becomes a labelled one, and the result can be JSON."""
     assert place.run("warmup").returncode == 0
