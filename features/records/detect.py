@@ -13,7 +13,7 @@ from features.records.adapter import Adapter
 from features.records.byte_stream import read_sample
 from features.records.cells import addresses
 from features.records.exports.datagrams import carries_exports, exported_names
-from features.records.exports.reading import EXPORT_COLUMNS
+from features.records.exports.decoding import EXPORT_COLUMNS
 from features.records.json_array import complete_objects
 from features.records.json_layout import json_layout
 from features.records.layout import EXPORT, JSON_ARRAY, PARQUET, SEPARATED, Layout

@@ -8,19 +8,22 @@ from typing import NamedTuple
 
 REVERSE = 29_305
 """Private enterprise number under which an element describes the backward direction (RFC 5103)."""
+NOBODY = -1
+"""Stands for the enterprise of fields that are not to be read."""
 VARIABLE = 65_535
 NAMES = {
     1: "octetDeltaCount", 2: "packetDeltaCount", 4: "protocolIdentifier", 6: "tcpControlBits", 7: "sourceTransportPort",
     8: "sourceIPv4Address", 11: "destinationTransportPort", 12: "destinationIPv4Address", 21: "flowEndSysUpTime",
     22: "flowStartSysUpTime", 27: "sourceIPv6Address", 28: "destinationIPv6Address", 32: "icmpTypeCodeIPv4",
-    34: "samplingInterval", 85: "octetTotalCount", 86: "packetTotalCount", 136: "flowEndReason",
+    34: "samplingInterval", 48: "samplerId", 50: "samplerRandomInterval", 85: "octetTotalCount",
+    86: "packetTotalCount", 136: "flowEndReason",
     139: "icmpTypeCodeIPv6", 150: "flowStartSeconds", 151: "flowEndSeconds", 152: "flowStartMilliseconds",
     153: "flowEndMilliseconds", 154: "flowStartMicroseconds", 155: "flowEndMicroseconds", 156: "flowStartNanoseconds",
     157: "flowEndNanoseconds", 158: "flowStartDeltaMicroseconds", 159: "flowEndDeltaMicroseconds",
     160: "systemInitTimeMilliseconds", 176: "icmpTypeIPv4", 177: "icmpCodeIPv4", 178: "icmpTypeIPv6",
     179: "icmpCodeIPv6", 231: "initiatorOctets", 232: "responderOctets", 298: "initiatorPackets",
-    299: "responderPackets", 305: "samplingPacketInterval", 306: "samplingPacketSpace",
-    323: "observationTimeMilliseconds",
+    299: "responderPackets", 302: "selectorId", 305: "samplingPacketInterval", 306: "samplingPacketSpace",
+    309: "samplingSize", 310: "samplingPopulation", 323: "observationTimeMilliseconds",
 }  # fmt: skip
 """Element number to its name."""
 REVERSED = (1, 2, 6, 85, 86)

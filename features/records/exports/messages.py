@@ -7,7 +7,7 @@ import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from features.records.exports.elements import VARIABLE, VERSION_5, Field
+from features.records.exports.elements import NOBODY, VARIABLE, VERSION_5, Field
 
 NETFLOW_5, NETFLOW_9, IPFIX = 5, 9, 10
 HEADER_BYTES = {NETFLOW_5: 24, NETFLOW_9: 20, IPFIX: 16}
@@ -124,6 +124,9 @@ class Templates:
                 if template is None or (key not in self._known and len(self._known) >= MOST_TEMPLATES):
                     refused += 1
                     continue
+                if not template.fields:
+                    self._known.pop(key, None)
+                    continue
                 self._known[key] = template
                 if not template.is_options:
                     self.names.update(filter(None, (field.name() for field in template.fields)))
@@ -136,7 +139,10 @@ def shortest(fields: Fields) -> int:
 
 
 def _announced(body: bytes, set_number: int, version: int) -> Iterator[tuple[int, Template | None]]:
-    """Yield the templates of a set by number, None where the set ends too early or a record would have no bytes."""
+    """Yield the templates of a set by number, None where the set ends too early or a record would have no bytes.
+
+    A template that is withdrawn (RFC 7011, 8.1) is one without fields.
+    """
     options = set_number in OPTIONS_SETS
     at = 0
     while len(body) - at >= 4:
@@ -144,16 +150,22 @@ def _announced(body: bytes, set_number: int, version: int) -> Iterator[tuple[int
         at += 4
         if number < FIRST_DATA_SET:  # padding
             return
+        scopes = 0
         if options and count:
             extra = int.from_bytes(body[at : at + 2], "big")
             at += 2
+            scopes = 0 if version == IPFIX else count // 4
             count = count if version == IPFIX else (count + extra) // 4
         fields, at = _fields(body, at, count, version)
-        if fields is None or not shortest(fields):
-            if fields is None or count:
-                yield number, None
+        if fields is None or (count and not shortest(fields)):
+            yield number, None
             return
-        yield number, Template(fields, options)
+        yield number, Template(_with_scopes(fields, scopes), options)
+
+
+def _with_scopes(fields: Fields, scopes: int) -> Fields:
+    """Return fields the first of which are scopes of version 9, whose numbers are no elements (RFC 3954, 6.1)."""
+    return (*(field._replace(enterprise=NOBODY) for field in fields[:scopes]), *fields[scopes:])
 
 
 def _fields(body: bytes, at: int, count: int, version: int) -> tuple[Fields | None, int]:

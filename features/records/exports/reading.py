@@ -1,7 +1,7 @@
 """Export streams to batches of columns: records of equal templates are gathered and decoded together.
 
-A record's times become milliseconds since 1970, whatever clock its exporter used. Of options records only the
-exporter's start is read.
+A record's times become milliseconds since 1970, whatever clock its exporter used. Of options records the exporter's
+start and its samplers are read. Data sets wait for their templates.
 """
 
 from collections.abc import Iterator
@@ -13,35 +13,22 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from features.addresses import address_text
 from features.records.adapter import Floats
 from features.records.batch import Batch
 from features.records.cells import Mask
+from features.records.exports.counters import Counted, Counters
 from features.records.exports.datagrams import Datagram, export_datagrams
-from features.records.exports.elements import ADDRESS_BYTES, NAMES, VARIABLE
-from features.records.exports.messages import FIRST_DATA_SET, NETFLOW_5, NETFLOW_9, Fields, Message, Templates, shortest
+from features.records.exports.decoding import ADDRESS_NAMES, STARTED, Heard, columns_of, numbers_of, without_variable
+from features.records.exports.elements import NOBODY, VARIABLE
+from features.records.exports.messages import FIRST_DATA_SET, NETFLOW_5, Fields, Message, Template, Templates, shortest
+from features.records.exports.samplers import NAMERS, Samplers
 from features.records.layout import Layout
 from features.records.rejects import Rejects
 
 GATHERED_RECORDS = 65_536
-SAMPLING = "sampling"
-"""The column of packets that one counted packet stands for, 1 where nothing is stated."""
-ADDRESS_NAMES = frozenset(NAMES[number] for number in ADDRESS_BYTES)
-MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
-NTP_TO_UNIX_S = 2_208_988_800
-ENDS = ("Start", "End")
-STARTED = NAMES[160]
-
-Bytes = npt.NDArray[np.uint8]
-
-
-class _Heard(NamedTuple):
-    """What a record's message says about all its records; arrays of shape (records,) once joined."""
-
-    export_ms: Floats
-    uptime_ms: Floats
-    sampling: Floats
-    frame: npt.NDArray[np.int64]
+WAITING_BYTES = 1 << 26
+"""Of data sets that are kept until their template comes."""
+LONGEST_PADDING = 3
 
 
 def read_exports(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch]:
@@ -59,7 +46,27 @@ def read_exports(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch
         stream.take(datagram)
         if stream.records >= GATHERED_RECORDS:
             yield from stream.released(names)
+    stream.finish()
     yield from stream.released(names)
+
+
+class _Part(NamedTuple):
+    """Records of one set: their bytes, how many, their message, the number of its frame, the sampling of each."""
+
+    body: bytes
+    records: int
+    message: Message
+    frame: int
+    sampling: Floats
+
+
+class _Waiting(NamedTuple):
+    """A data set that came before its template."""
+
+    datagram: Datagram
+    message: Message
+    number: int
+    body: bytes
 
 
 class _Stream:
@@ -72,9 +79,12 @@ class _Stream:
     def __init__(self, rejects: Rejects) -> None:
         self._rejects = rejects
         self._templates = Templates()
-        self._expected: dict[tuple[object, ...], int] = {}
+        self._samplers = Samplers(rejects.notes)
+        self._counters = Counters(rejects.notes)
         self._started_ms: dict[tuple[object, ...], float] = {}
-        self._gathered: dict[Fields, list[tuple[bytes, int, Message, int]]] = {}
+        self._gathered: dict[Fields, list[_Part]] = {}
+        self._waiting: dict[tuple[object, ...], list[_Waiting]] = {}
+        self._waiting_bytes = 0
         self.records = 0
 
     def take(self, datagram: Datagram) -> None:
@@ -85,72 +95,94 @@ class _Stream:
         message = datagram.message
         for _ in range(self._templates.learn(datagram.exporter, message)):
             self._refuse("bad_template", datagram.number)
-        counted: int | None = 0
+        self._take_waiting(_source(datagram, message))
+        counted = Counted()
         for number, body in message.sets:
             if number >= FIRST_DATA_SET or message.version == NETFLOW_5:
-                found = self._data(datagram, message, number, body)
-                counted = None if found is None or counted is None else counted + found
-        self._follow(datagram.exporter, message, counted)
+                counted = counted.and_set(*self._set(_Waiting(datagram, message, number, body)))
+        self._counters.follow(_source(datagram, message), message, counted)
 
     def _refuse(self, reason: str, frame: int) -> None:
         self._rejects.saw(1)
         self._rejects.add(reason, [frame])
 
-    def _data(self, datagram: Datagram, message: Message, number: int, body: bytes) -> int | None:
-        """Gather the records of a set and return how many there are, None where that is not known."""
-        template = self._templates.of(datagram.exporter, message, number)
+    def _set(self, given: _Waiting) -> tuple[int | None, bool]:
+        """Take a data set; return how many records it has, None where that is not known, and whether they are flows."""
+        template = self._templates.of(given.datagram.exporter, given.message, given.number)
         if template is None:
-            self._refuse("no_template", datagram.number)
-            return None
-        body, fields, whole = _without_variable(body, template.fields)
+            self._wait(given)
+            return None, True
+        return self._data(given, template), not template.is_options
+
+    def _wait(self, given: _Waiting) -> None:
+        """Keep a set until its template comes, as far as there is room."""
+        if self._waiting_bytes + len(given.body) > WAITING_BYTES:
+            self._refuse("no_template", given.datagram.number)
+            return
+        self._waiting_bytes += len(given.body)
+        self._waiting.setdefault(_source(given.datagram, given.message), []).append(given)
+
+    def _take_waiting(self, source: tuple[object, ...]) -> None:
+        """Read the sets of a source that waited for templates which are there now."""
+        if source not in self._waiting:
+            return
+        waited = self._waiting.pop(source)
+        self._waiting_bytes -= sum(len(given.body) for given in waited)
+        for given in waited:
+            template = self._templates.of(given.datagram.exporter, given.message, given.number)
+            if template and not _may_hold(template.fields, given.body):
+                self._refuse("no_template", given.datagram.number)
+                continue
+            if template:
+                self._rejects.notes["export.waited_sets"] += 1
+            self._set(given)
+
+    def finish(self) -> None:
+        """Account for the sets whose templates never came."""
+        for given in (given for waited in self._waiting.values() for given in waited):
+            self._refuse("no_template", given.datagram.number)
+        self._waiting.clear()
+
+    def _data(self, given: _Waiting, template: Template) -> int:
+        """Gather the records of a set, or learn from its options, and return how many there are."""
+        body, fields, whole = without_variable(given.body, template.fields)
         if not whole:
-            self._refuse("bad_export", datagram.number)
+            self._refuse("bad_export", given.datagram.number)
         count = len(body) // max(shortest(fields), 1)
+        body = body[: count * shortest(fields)]
+        source = _source(given.datagram, given.message)
         if template.is_options:
             self._rejects.notes["export.options_records"] += count
-            self._learn_start(datagram, message, fields, body)
+            if count:
+                self._learn(source, numbers_of(body, count, fields))
         elif count:
-            told = self._with_uptime(datagram.exporter, message)
-            self._gathered.setdefault(fields, []).append(
-                (body[: count * shortest(fields)], count, told, datagram.number)
-            )
+            told = self._with_uptime(source, given.message)
+            named = tuple(field if field.name() in NAMERS else field._replace(enterprise=NOBODY) for field in fields)
+            sampling = self._samplers.of(source, numbers_of(body, count, named), count)
+            self._gathered.setdefault(fields, []).append(_Part(body, count, told, given.datagram.number, sampling))
             self.records += count
         return count
 
-    def _learn_start(self, datagram: Datagram, message: Message, fields: Fields, body: bytes) -> None:
-        """Keep when the exporter started, if options say so: IPFIX headers have no uptime (RFC 7011 has it in 160)."""
-        at = 0
-        for field in fields:
-            if field.name() == STARTED:
-                started = float(int.from_bytes(body[at : at + field.length], "big"))
-                self._started_ms[(datagram.exporter, message.domain)] = started
-            at += field.length
+    def _learn(self, source: tuple[object, ...], numbers: dict[str, Floats]) -> None:
+        """Keep samplers and when the exporter started, if options say so: IPFIX headers have no uptime."""
+        self._samplers.learn(source, numbers)
+        if STARTED in numbers:
+            self._started_ms[source] = float(numbers[STARTED][-1])
 
-    def _with_uptime(self, exporter: object, message: Message) -> Message:
-        started = self._started_ms.get((exporter, message.domain))
+    def _with_uptime(self, source: tuple[object, ...], message: Message) -> Message:
+        started = self._started_ms.get(source)
         if message.uptime_ms is not None or started is None:
             return message
         return message._replace(uptime_ms=message.export_ms - started)
 
-    def _follow(self, exporter: object, message: Message, records: int | None) -> None:
-        """Count where the exporter's own counter says that messages are missing."""
-        key = (exporter, message.version, message.domain)
-        expected = self._expected.pop(key, None)
-        if expected is not None and expected != message.sequence:
-            self._rejects.notes["export.sequence_gaps"] += 1
-        if message.version == NETFLOW_9:
-            records = 1
-        if records is not None:
-            self._expected[key] = (message.sequence + records) & 0xFFFFFFFF
-
     def released(self, names: list[str]) -> Iterator[Batch]:
         """Yield what is gathered, a batch for each template."""
         for fields, parts in self._gathered.items():
-            count = sum(records for _, records, _, _ in parts)
-            raw = np.frombuffer(b"".join(body for body, _, _, _ in parts), np.uint8).reshape(count, -1)
+            count = sum(part.records for part in parts)
+            raw = np.frombuffer(b"".join(part.body for part in parts), np.uint8).reshape(count, -1)
             heard = _heard(parts)
             self._rejects.saw(count)
-            columns = _columns(raw, fields, heard)
+            columns = columns_of(raw, fields, heard)
             yield Batch(
                 {name: columns[name] if name in columns else _nothing(name, count) for name in names},
                 partial(_frames_of, heard.frame),
@@ -159,129 +191,33 @@ class _Stream:
         self.records = 0
 
 
+def _may_hold(fields: Fields, body: bytes) -> bool:
+    """Tell whether a set may be of records of these fields: a template that came later may be of another time."""
+    variable = any(field.length == VARIABLE for field in fields)
+    return variable or len(body) % shortest(fields) <= LONGEST_PADDING
+
+
 def _frames_of(frames: npt.NDArray[np.int64], mask: Mask) -> list[int]:
     return frames[mask].tolist()
 
 
-def _heard(parts: list[tuple[bytes, int, Message, int]]) -> _Heard:
-    counts = [count for _, count, _, _ in parts]
-    uptimes = [np.nan if message.uptime_ms is None else message.uptime_ms for _, _, message, _ in parts]
-    return _Heard(
-        np.repeat([message.export_ms for _, _, message, _ in parts], counts),
+def _source(datagram: Datagram, message: Message) -> tuple[object, ...]:
+    """Return what templates, samplers and counters hold for: address, port, version and domain."""
+    return (datagram.exporter, message.version, message.domain)
+
+
+def _heard(parts: list[_Part]) -> Heard:
+    counts = [part.records for part in parts]
+    uptimes = [np.nan if part.message.uptime_ms is None else part.message.uptime_ms for part in parts]
+    sampling = np.concatenate([part.sampling for part in parts])
+    by_message = np.repeat([float(part.message.sampling) for part in parts], counts)
+    return Heard(
+        np.repeat([part.message.export_ms for part in parts], counts),
         np.repeat(np.array(uptimes, np.float64), counts),
-        np.repeat(np.array([message.sampling for _, _, message, _ in parts], np.float64), counts),
-        np.repeat([frame for _, _, _, frame in parts], counts),
+        np.where(np.isnan(sampling), by_message, sampling),
+        np.repeat([part.frame for part in parts], counts),
     )
 
 
 def _nothing(name: str, rows: int) -> pa.Array:
     return pa.nulls(rows, pa.string() if name in ADDRESS_NAMES else pa.float64())
-
-
-def _without_variable(body: bytes, fields: Fields) -> tuple[bytes, Fields, bool]:
-    """Return records without their fields of variable length, the other fields, and whether the set ended well."""
-    if all(field.length != VARIABLE for field in fields):
-        return body, fields, True
-    kept: list[bytes] = []
-    at = 0
-    whole = True
-    while whole and len(body) - at >= shortest(fields):
-        record, at = _fixed_parts(body, at, fields)
-        whole = at <= len(body)
-        kept += record if whole else []
-    return b"".join(kept), tuple(field for field in fields if field.length != VARIABLE), whole
-
-
-def _fixed_parts(body: bytes, at: int, fields: Fields) -> tuple[list[bytes], int]:
-    """Return one record's fields of fixed length, and where it ends."""
-    record = []
-    for field in fields:
-        if field.length == VARIABLE:
-            length, at = _said_length(body, at)
-        else:
-            length = field.length
-            record.append(body[at : at + length])
-        at += length
-    return record, at
-
-
-def _said_length(body: bytes, at: int) -> tuple[int, int]:
-    """Return a variable field's length and where it begins: one byte, or 255 and two bytes (RFC 7011, 7)."""
-    length = int.from_bytes(body[at : at + 1], "big")
-    if length < 255:
-        return length, at + 1
-    return int.from_bytes(body[at + 1 : at + 3], "big"), at + 3
-
-
-def _columns(raw: Bytes, fields: Fields, heard: _Heard) -> dict[str, pa.Array]:
-    """Return the columns of records of one template, shape (n, record bytes); of a field named twice the first."""
-    numbers: dict[str, Floats] = {}
-    columns: dict[str, pa.Array] = {}
-    at = 0
-    for field in fields:
-        cells = raw[:, at : at + field.length]
-        at += field.length
-        name = field.name()
-        if name in ADDRESS_NAMES and name not in columns:
-            columns[name] = _addresses(cells)
-        elif name and name not in numbers:
-            numbers[name] = _unsigned(cells)
-    for end in ENDS:
-        numbers[f"flow{end}Milliseconds"] = _milliseconds(end, numbers, heard)
-    numbers[SAMPLING] = _sampling(numbers, heard)
-    return columns | {name: pa.array(values, from_pandas=True) for name, values in numbers.items()}
-
-
-def _unsigned(cells: Bytes) -> Floats:
-    """Return big-endian numbers of up to 8 bytes, shape (n, bytes); IPFIX may write any in fewer than its type has."""
-    wide = np.zeros((len(cells), 8), np.uint8)
-    wide[:, 8 - cells.shape[1] :] = cells
-    return wide.view(">u8").ravel().astype(np.float64)
-
-
-def _addresses(cells: Bytes) -> pa.Array:
-    """Return addresses as text; the unspecified one, which stands for none, is null."""
-    if cells.shape[1] == 16:
-        packed = np.ascontiguousarray(cells)
-    else:
-        packed = np.concatenate([np.broadcast_to(MAPPED, (len(cells), 12)), cells], axis=1)
-    texts = address_text(packed)
-    return pa.compute.if_else(pa.array(cells.any(axis=1)), texts, pa.scalar(None, pa.string()))
-
-
-def _milliseconds(end: str, numbers: dict[str, Floats], heard: _Heard) -> Floats:
-    """Return the start or end of records in milliseconds since 1970, NaN where no field says it.
-
-    Microseconds and nanoseconds are NTP's: seconds since 1900 and a binary fraction (RFC 7011, 6.1.9). Uptimes wrap
-    after 49.7 days, so only their difference to the exporter's uptime counts, as a signed number.
-    """
-    nothing = np.full(len(heard.export_ms), np.nan)
-    found = numbers.get(f"flow{end}Milliseconds", nothing)
-    found = np.where(np.isnan(found), numbers.get(f"flow{end}Seconds", nothing) * 1e3, found)
-    for unit in ("Microseconds", "Nanoseconds"):
-        ticks = numbers.get(f"flow{end}{unit}", nothing)
-        found = np.where(np.isnan(found), (ticks / 2**32 - NTP_TO_UNIX_S) * 1e3, found)
-    found = np.where(
-        np.isnan(found), heard.export_ms - numbers.get(f"flow{end}DeltaMicroseconds", nothing) / 1e3, found
-    )
-    uptime = numbers.get(f"flow{end}SysUpTime", nothing)
-    ago = (heard.uptime_ms - uptime + 2**31) % 2**32 - 2**31
-    found = np.where(np.isnan(found), heard.export_ms - ago, found)
-    since_start = numbers.get(STARTED, nothing) + uptime
-    found = np.where(np.isnan(found), since_start, found)
-    return np.where(np.isnan(found), numbers.get("observationTimeMilliseconds", nothing), found)
-
-
-def _sampling(numbers: dict[str, Floats], heard: _Heard) -> Floats:
-    """Return how many packets one counted packet stands for: what the record states, else its message, else 1."""
-    nothing = np.full(len(heard.sampling), np.nan)
-    stated = numbers.get("samplingInterval", nothing)
-    taken = numbers.get("samplingPacketInterval", nothing)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        share = (taken + numbers.get("samplingPacketSpace", nothing)) / taken
-    stated = np.where(np.isnan(stated), share, stated)
-    return np.where(np.isfinite(stated) & (stated >= 1), stated, heard.sampling)
-
-
-EXPORT_COLUMNS = frozenset([f"flow{end}Milliseconds" for end in ENDS] + [SAMPLING])
-"""Columns that every export stream has, whatever its templates."""

@@ -1,8 +1,8 @@
 """NetFlow 5, NetFlow 9 and IPFIX from export packets: one direction a record, unless reverse elements are there.
 
 Source: IANA's registry of IPFIX information elements; RFC 3954; RFC 5103. Counts of octets are of whole IP datagrams.
-Counts are multiplied by the sampling that the record or version 5's header states; what only options records state
-is not known here.
+Counts are multiplied by the sampling that the record, its sampler (told of by options records) or version 5's header
+states.
 """
 
 import numpy as np
