@@ -199,6 +199,8 @@ def _of_kept(find: Lines, rows: np.ndarray, total: int, mask: Mask) -> list[int]
 
 def _readable(block: Block) -> Block:
     """Return a block as UTF-8, REPLACED for what is none: dashes of labels are often Windows-1252."""
+    if block.text.isascii():  # ten times faster to tell, and nearly always so
+        return block
     try:
         block.text.decode()
     except UnicodeDecodeError:
