@@ -3,9 +3,9 @@
 python -m benchmarks.travel WORK --data DATA [--captures captures] [--json OUT]
 
 DATA is the folder of others' captures with its listing `meaning.csv`, and of labelled Zeek logs in `tables/iot23`.
-Nothing that is scored was trained or adapted on: of a collection of ordinary captures one half is adapted by and the
-other scored, of a log the first 70 % by time and the rest. Every step leaves its figures in WORK, and a run that was
-broken off goes on behind the last one.
+Nothing that is scored was trained or adapted on: of a collection of ordinary captures one half is adapted by, or joins
+the training as background, and the other is scored; of a log the first 70 % by time are adapted by, the rest is scored.
+Every step leaves its figures in WORK, and a run that was broken off goes on behind the last one.
 """
 
 import argparse
@@ -19,24 +19,25 @@ from typing import Any
 from benchmarks.travel.captures import listed, table_of
 from benchmarks.travel.detectors import PLAIN, Home, at_home, labelled, settings_in, trained
 from benchmarks.travel.measure import (
+    BUDGET,
     LOG_BUDGET,
     Around,
-    Log,
+    MadeBy,
     Seen,
     adapted,
     judge,
-    limit_of,
     on_captures,
     on_log,
     over_folds,
     read_log,
+    together,
 )
 from benchmarks.travel.report import as_text
 from models.dataset import read_dataset
 from models.detector import Detector
 
 Plain = dict[str, Any]
-DEFAULT = "augmented"
+DEFAULT, BACKGROUND = "augmented", "background"
 TRAININGS: dict[str, tuple[str, ...]] = {"plain": PLAIN, DEFAULT: ()}
 LOGS = Path("tables/iot23")
 BIFLOW = ("detector.view=biflow",)
@@ -90,12 +91,24 @@ def on_others(place: Place, home: Home) -> Plain:
         name: place.step(f"captures-{name}", lambda folder=folder: _as_it_is(Detector.load(folder), seen))
         for name, folder in trainings.items()
     }
-    for way, replayed in ways(home).items():
-        figures[way] = place.step(
-            f"captures-{way}",
-            lambda replayed=replayed: over_folds(Detector.load(trainings[DEFAULT]), seen, replayed, place.work),
-        )
+    for way, made_by in by_halves(place, home, trainings[DEFAULT]).items():
+        figures[way] = place.step(f"captures-{way}", lambda made_by=made_by: over_folds(seen, made_by))
     return figures
+
+
+def by_halves(place: Place, home: Home, parent: Path) -> dict[str, MadeBy]:
+    """Return each way to make a detector by one half of the ordinary captures: adapting, and training with them."""
+
+    def adapting(replayed: tuple[Path, ...]) -> MadeBy:
+        return lambda half, tables: adapted(
+            Detector.load(parent), together(tables, place.work / f"fold-{half}.parquet"), replayed, BUDGET
+        )
+
+    def background(half: int, tables: list[Path]) -> Detector:
+        folder = place.work / "trained" / f"{BACKGROUND}-{half}"
+        return Detector.load(trained(home, folder, place.chosen, tables))
+
+    return {**{way: adapting(replayed) for way, replayed in ways(home).items()}, BACKGROUND: background}
 
 
 def ways(home: Home) -> dict[str, tuple[Path, ...]]:
@@ -104,28 +117,37 @@ def ways(home: Home) -> dict[str, tuple[Path, ...]]:
 
 
 def _as_it_is(detector: Detector, seen: list[Seen]) -> Plain:
-    return on_captures(judge(detector, seen), limit_of(detector))
+    return on_captures(judge(detector, seen))
 
 
 def on_logs(place: Place, home: Home) -> Plain:
-    """Return the figures on each log, as the detector is and after each way of adapting; others test the guard."""
-    detector = Detector.load(trained(home, place.work / "trained" / "biflow", (*place.chosen, *BIFLOW)))
+    """Return the figures on each log, as detectors are and after each way of adapting; others test the guard.
+
+    The captures of others are the background of one of the two detectors, none of the logs is.
+    """
+    chosen = (*place.chosen, *BIFLOW)
+    tables = [table_of(place.data / one.name, place.work / "tables") for one in listed(place.data) if not one.kind]
+    ordinary = [table for table in tables if table]
+    detector, wider = (
+        Detector.load(trained(home, place.work / "trained" / name, chosen, background))
+        for name, background in (("biflow", []), (f"biflow-{BACKGROUND}", ordinary))
+    )
     own = read_dataset([home.score], detector.card.feature_names, detector.card.tag_names)
-    tables = [labelled(path, settings_in(place.work)) for path in sorted((place.data / LOGS).glob("*.gz"))]
-    logs = [read_log(table, detector, place.work) for table in tables]
-    return {
-        log.name: _on_one(place, home, detector, log, Around(own, [one for one in logs if one is not log]))
-        for log in logs
-    }
-
-
-def _on_one(place: Place, home: Home, detector: Detector, log: Log, around: Around) -> Plain:
-    figures = {"as it is": place.step(f"log-{log.name}", lambda: on_log(detector, log, around))}
-    for way, replayed in ways(home).items():
-        figures[way] = place.step(
-            f"log-{log.name}-{way}",
-            lambda replayed=replayed: on_log(adapted(detector, log.used, replayed, LOG_BUDGET), log, around),
-        )
+    labels = [labelled(path, settings_in(place.work)) for path in sorted((place.data / LOGS).glob("*.gz"))]
+    logs = [read_log(table, detector, place.work) for table in labels]
+    figures: Plain = {}
+    for log in logs:
+        around = Around(own, [one for one in logs if one is not log])
+        made = {"as it is": lambda: detector, BACKGROUND: lambda: wider}
+        for way, replayed in ways(home).items():
+            made[way] = lambda log=log, replayed=replayed: adapted(detector, log.used, replayed, LOG_BUDGET)
+        made[f"{BACKGROUND}, lifted"] = lambda log=log: adapted(wider, log.used, (), LOG_BUDGET)
+        figures[log.name] = {
+            way: place.step(
+                f"log-{log.name}-{way}", lambda make=make, log=log, around=around: on_log(make(), log, around)
+            )
+            for way, make in made.items()
+        }
     return figures
 
 

@@ -1,15 +1,16 @@
 """Detectors trained on our captures; what an earlier run made is used again."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from features.labels.vocabulary import read_vocabulary
 from models.dataset import read_dataset
 from models.scored_flows import read_blocks
+from pipeline.background import read_background
 from pipeline.config import load
 from pipeline.contenders import Choice, fit_network
-from pipeline.fitting import threshold_settings, training_settings
+from pipeline.fitting import background_settings, threshold_settings, training_settings
 from pipeline.ingest import ingest
 from pipeline.label import label
 from pipeline.settings import Settings
@@ -45,13 +46,18 @@ def at_home(captures: Path, settings: Settings) -> Home:
     return Home(*(labelled(one, settings) for one in (found.train, found.valid, found.score)))
 
 
-def trained(home: Home, folder: Path, chosen: Sequence[str]) -> Path:
-    """Return the folder of a detector, trained with settings that differ from the defaults, unless it is there."""
+def trained(home: Home, folder: Path, chosen: Sequence[str], background: Sequence[Path] = ()) -> Path:
+    """Return the folder of a detector, trained with settings that differ from the defaults, unless it is there.
+
+    Tables of ordinary traffic of others join as background.
+    """
     if not folder.exists():
         settings = settings_in(folder.parent, chosen)
         view = chosen_view(Tables([home.train], [home.valid]), settings)
         names = read_vocabulary().names
         train, valid = (read_dataset([table], view.columns, names) for table in (home.train, home.valid))
         choice = Choice(training_settings(settings), threshold_settings(settings), read_blocks([home.valid]))
+        if background:
+            choice = replace(choice, background=read_background(background, train, background_settings(settings))[0])
         fit_network(train, valid, choice, folder)
     return folder

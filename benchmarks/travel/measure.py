@@ -1,6 +1,6 @@
 """What a detector does on captures of others, and on logs of others of which it may have seen the first part."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +21,12 @@ from pipeline.adapting.making import make
 USED_SHARE = 0.7
 BUDGET, LOG_BUDGET = 0.001, 0.005
 """Of false alarms; two of the logs have a few hundred flows, too few for one in a thousand."""
+MOST_ALARMS = 0.01
+"""Share of an ordinary capture's flows that may fire where thresholds are said to hold."""
 Mask = npt.NDArray[np.bool_]
 Plain = dict[str, Any]
+MadeBy = Callable[[int, list[Path]], Detector]
+"""Makes a detector by the tables of one half of the ordinary captures; takes the number of the half, and them."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +46,19 @@ class Judged:
         flows: How many there are.
         fired: Share of them on which a tag fires.
         right: Share of them on which a right tag fires.
-        far: Share of them that are unlike what it knows.
+        stranger: Whether its guard says that thresholds do not hold here.
     """
 
     capture: Capture
     flows: int
     fired: float
     right: float
-    far: float
+    stranger: bool
+
+    @property
+    def told_right(self) -> bool:
+        """Whether the guard warns where more than MOST_ALARMS of an ordinary capture fire, and nowhere else."""
+        return self.stranger == (self.fired > MOST_ALARMS)
 
 
 def judge(detector: Detector, seen: Sequence[Seen]) -> list[Judged]:
@@ -58,21 +67,21 @@ def judge(detector: Detector, seen: Sequence[Seen]) -> list[Judged]:
     bounds = np.cumsum([len(features) for features in matrices])[:-1]
     answers = detector.answers(np.concatenate(matrices))
     parts = (np.split(flows, bounds) for flows in (detector.fired(answers.scores), answers.far))
-    names = detector.card.tag_names
-    return [_judged(one.capture, names, *said) for one, *said in zip(seen, *parts, strict=True) if len(said[0])]
+    return [_judged(one.capture, detector, *said) for one, *said in zip(seen, *parts, strict=True) if len(said[0])]
 
 
-def _judged(capture: Capture, names: Sequence[str], fired: Mask, far: Mask) -> Judged:
-    right = fired[:, [at for at, name in enumerate(names) if name in capture.answers]]
-    shares = (fired.any(axis=1).mean(), right.any(axis=1).mean(), far.mean())
-    return Judged(capture, len(fired), *(float(share) for share in shares))
+def _judged(capture: Capture, detector: Detector, fired: Mask, far: Mask) -> Judged:
+    right = fired[:, [at for at, name in enumerate(detector.card.tag_names) if name in capture.answers]]
+    shares = (float(some.any(axis=1).mean()) for some in (fired, right))
+    return Judged(capture, len(fired), *shares, bool(far.mean() > limit_of(detector)))
 
 
-def on_captures(judged: Sequence[Judged], limit: float) -> Plain:
-    """Return the false alarms on ordinary captures, the named attacks found, and how many captures are strangers."""
+def on_captures(judged: Sequence[Judged]) -> Plain:
+    """Return the false alarms on ordinary captures, the named attacks found, and what the guard says of captures."""
     ordinary = [one for one in judged if not one.capture.kind]
     attacks = [one for one in judged if one.capture.kind]
     flows = sum(one.flows for one in ordinary)
+    trusted = [one for one in ordinary if not one.stranger]
     found = {kind: [one for one in attacks if one.capture.kind == kind] for kind in KINDS}
     return {
         "ordinary_captures": len(ordinary),
@@ -80,7 +89,10 @@ def on_captures(judged: Sequence[Judged], limit: float) -> Plain:
         "false_alarm_rate": sum(one.fired * one.flows for one in ordinary) / max(flows, 1),
         "captures_with_false_alarms": float(np.mean([one.fired > 0 for one in ordinary])) if ordinary else None,
         "found": {kind: [sum(one.right > 0 for one in ones), len(ones)] for kind, ones in found.items() if ones},
-        "strangers": [sum(one.far > limit for one in judged), len(judged)],
+        "mean_false_alarm_rate": float(np.mean([one.fired for one in ordinary])) if ordinary else None,
+        "strangers": [sum(one.stranger for one in judged), len(judged)],
+        "trusted_false_alarms": [sum(round(one.fired * one.flows) for one in trusted), sum(o.flows for o in trusted)],
+        "told_right": [sum(one.told_right for one in ordinary), len(ordinary)],
     }
 
 
@@ -94,19 +106,18 @@ def adapted(detector: Detector, local: Path, replayed: Sequence[Path], budget: f
     return make(detector, Sources((local,), (), tuple(replayed)), AdaptSettings(), budget).detector
 
 
-def over_folds(detector: Detector, seen: Sequence[Seen], replayed: Sequence[Path], work: Path) -> Plain:
-    """Adapt by each half of the ordinary captures and score the other half; attacks are scored by both."""
+def over_folds(seen: Sequence[Seen], made_by: MadeBy) -> Plain:
+    """Make a detector by each half of the ordinary captures and score the other half; attacks are scored by both."""
     ordinary = [one for one in seen if not one.capture.kind]
     attacks = [one for one in seen if one.capture.kind]
     judged: list[Judged] = []
     found: list[Plain] = []
     for fold in sorted({one.capture.fold for one in ordinary}):
-        local = together([one.table for one in ordinary if one.capture.fold == fold], work / f"fold-{fold}.parquet")
-        tuned = adapted(detector, local, replayed, BUDGET)
-        judged += judge(tuned, [one for one in ordinary if one.capture.fold != fold])
-        found.append(on_captures(judge(tuned, attacks), limit_of(tuned))["found"])
+        detector = made_by(fold, [one.table for one in ordinary if one.capture.fold == fold])
+        judged += judge(detector, [one for one in ordinary if one.capture.fold != fold])
+        found.append(on_captures(judge(detector, attacks))["found"])
     means = {kind: [float(np.mean([one[kind][0] for one in found])), found[0][kind][1]] for kind in found[0]}
-    return {**on_captures(judged, 1.0), "found": means, "strangers": None}
+    return {**on_captures(judged), "found": means}
 
 
 def together(tables: Sequence[Path], path: Path) -> Path:

@@ -11,6 +11,7 @@ WAY_TITLES = {
     "augmented": "trained as by default",
     "lifted": "adapted by unlabelled traffic",
     "replayed": "the same, old flows replayed",
+    "background": "trained with the other half as background",
 }
 
 
@@ -23,15 +24,18 @@ def _captures(ways: Plain) -> Iterator[str]:
     first = next(iter(ways.values()))
     kinds = tuple(first["found"])
     yield f"{first['ordinary_captures']} ordinary captures of others, {first['ordinary_flows']:,} flows; named attacks"
-    heads = ("", "false alarms", "captures with any", *(f"{kind} found" for kind in kinds), "told to be strangers")
+    heads = (
+        *("", "false alarms", "mean of captures", "captures with any", *(f"{kind} found" for kind in kinds)),
+        *("told to be strangers", "guard right", "false alarms where it trusts"),
+    )
     yield from table([heads, *(_capture_row(name, one, kinds) for name, one in ways.items())])
 
 
 def _capture_row(name: str, one: Plain, kinds: tuple[str, ...]) -> tuple[str, ...]:
     found = (f"{one['found'][kind][0]:g} of {one['found'][kind][1]}" for kind in kinds)
-    strangers = "{} of {}".format(*one["strangers"]) if one["strangers"] else "-"
-    alarms = f"{one['false_alarm_rate']:.2%}", f"{one['captures_with_false_alarms']:.1%}"
-    return (WAY_TITLES[name], *alarms, *found, strangers)
+    guard = ("{} of {}".format(*one[key]) for key in ("strangers", "told_right", "trusted_false_alarms"))
+    shares = ("false_alarm_rate", "mean_false_alarm_rate", "captures_with_false_alarms")
+    return (WAY_TITLES[name], *(f"{one[key]:.2%}" for key in shares), *found, *guard)
 
 
 def _logs(logs: Plain) -> Iterator[str]:

@@ -70,12 +70,16 @@ def test_figures_of_captures() -> None:
     """Of 10 + 30 ordinary flows 1 + 0 fire: 1 in 40, in one capture of two; one scan of two is found by a right tag."""
     ordinary, scan = Capture("a", "x"), Capture("b", "x", "scan", frozenset({"port_scan"}))
     judged = [
-        Judged(ordinary, 10, 0.1, 0.0, 0.5),
-        Judged(ordinary, 30, 0.0, 0.0, 0.1),
-        Judged(scan, 4, 1.0, 0.5, 0.9),
-        Judged(scan, 4, 1.0, 0.0, 0.9),
+        Judged(ordinary, 10, 0.1, 0.0, stranger=True),
+        Judged(ordinary, 30, 0.0, 0.0, stranger=False),
+        Judged(scan, 4, 1.0, 0.5, stranger=True),
+        Judged(scan, 4, 1.0, 0.0, stranger=True),
     ]
-    figures = on_captures(judged, 0.2)
+    figures = on_captures(judged)
+    assert figures["mean_false_alarm_rate"] == pytest.approx(0.05)
+    assert figures["trusted_false_alarms"] == [0, 30]
+    assert figures["told_right"] == [2, 2]
+    assert on_captures([replace(one, stranger=not one.stranger) for one in judged])["told_right"] == [0, 2]
     assert figures["false_alarm_rate"] == pytest.approx(1 / 40)
     assert figures["captures_with_false_alarms"] == 0.5
     assert figures["found"] == {"scan": [1, 2]}
@@ -137,7 +141,10 @@ def test_a_table_for_a_person() -> None:
         "false_alarm_rate": 0.025,
         "captures_with_false_alarms": 0.5,
         "found": {"scan": [1, 2]},
+        "mean_false_alarm_rate": 0.05,
         "strangers": [3, 4],
+        "trusted_false_alarms": [0, 30],
+        "told_right": [2, 2],
     }
     log = {
         "benign_flows": 10,
@@ -178,6 +185,6 @@ def test_the_whole_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("sys.argv", [*arguments, "--json", str(out)])
     assert main() == 0
     first = json.loads(out.read_text())
-    assert set(first["captures"]) == {"plain", "augmented", "lifted", "replayed"}
+    assert set(first["captures"]) == {"plain", "augmented", "lifted", "replayed", "background"}
     assert main() == 0
     assert json.loads(out.read_text()) == first
