@@ -57,11 +57,13 @@ def train(train_on: list[Path], valid_on: list[Path], settings: Settings) -> Reg
 
 @flow(name="tune", flow_run_name="tune on {sources[0].name}")
 def tune(sources: list[Path], choice: TuneChoice, settings: Settings) -> StageResult:
-    """Search settings by cross-validation over labelled traffic or labelled tables."""
-    with side_by_side(sources, settings) as ahead:
+    """Search settings by cross-validation over labelled traffic or labelled tables; background joins every training."""
+    others = settings.background.sources
+    with side_by_side([*sources, *others], settings) as ahead:
         learned = [_tables(source, settings, ahead)[-1] for source in sources]
-    tuned = tune_settings([one.path for one in learned], choice, settings)
-    show_counts([*learned, tuned])
+        ordinary = [_flows(one, settings, ahead) for one in others]
+    tuned = tune_settings([one.path for one in learned], choice, settings, [one.path for one in ordinary])
+    show_counts([*learned, *ordinary, tuned])
     return tuned
 
 

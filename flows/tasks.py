@@ -64,11 +64,13 @@ def train_detector(tables: Tables, settings: Settings) -> StageResult:
 
 
 @task(name="tune", task_run_name="search settings by cross-validation", cache_policy=NO_CACHE)
-def tune_settings(tables: Sequence[Path], choice: TuneChoice, settings: Settings) -> StageResult:
+def tune_settings(
+    tables: Sequence[Path], choice: TuneChoice, settings: Settings, background: Sequence[Path]
+) -> StageResult:
     """Search the settings that are least silent within the budget."""
     from pipeline.tuning.tune import tune
 
-    return tune(tables, choice, settings)
+    return tune(tables, choice, settings, background)
 
 
 @task(name="register", task_run_name="log to MLflow and register the detector", **TRYING_AGAIN)

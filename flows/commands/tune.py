@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from features.errors import ModelError
-from flows.options import ConfigFile, Json, Overrides, State, Verbose, settings_of, show
+from flows.options import BackgroundOf, ConfigFile, Json, Overrides, State, Verbose, settings_of, show, with_background
 
 SOURCES = "Traffic with rules beside it, or labelled tables; three captures or more, or long ones."
 
@@ -21,6 +21,7 @@ def tune(
     by: Annotated[str, typer.Option(help="What stays together: capture, time, or auto.")] = "auto",
     gap_s: Annotated[float, typer.Option(help="By time: seconds left out between blocks.")] = 60.0,
     search: Annotated[list[str] | None, typer.Option(metavar="KEY", help="A setting to search [six of them].")] = None,
+    background: BackgroundOf = None,
     study: Annotated[Path | None, typer.Option(metavar="DIR", help="Its folder [below the state folder].")] = None,
     state: State = None,
     config: ConfigFile = None,
@@ -33,14 +34,16 @@ def tune(
     The same command goes on where it was broken off, or with more --trials. The best settings are written as a file for
     `flowtag train --config`.
     """
-    settings = settings_of(state, config, overrides, verbose)
+    settings = with_background(settings_of(state, config, overrides, verbose), background)
     from flows.session import recorded
-    from pipeline.sources import check_apart, check_labelled
+    from pipeline.sources import check, check_apart, check_labelled
     from pipeline.tuning.choice import FoldChoice, TuneChoice
     from pipeline.tuning.space import SEARCHED
 
     choice = TuneChoice(trials, workers, FoldChoice(folds, by, gap_s), tuple(search or SEARCHED), study)
-    check_apart(sources)
+    check_apart([*sources, *settings.background.sources])
+    for source in settings.background.sources:
+        check(source, settings)
     for source in sources:
         check_labelled(source, settings)
     with recorded(settings, ("pipeline.tuning.tune",)):

@@ -10,11 +10,13 @@ import numpy as np
 from features.errors import Uncalibrated
 from features.views import view_of
 from models.dataset import TagDataset, read_dataset
-from models.metrics import Scores, false_alarm_rate, mean_average_precision, silence_at_budget, silent_rate
+from models.metrics import false_alarm_rate, mean_average_precision, silence_at_budget, silent_rate
 from models.prediction import network_scores
-from models.thresholds import NEVER_FIRES, choose_thresholds
+from models.scored_flows import ScoredFlows
+from models.thresholds import NEVER_FIRES
 from models.training import train_network
-from pipeline.fitting import threshold_settings, training_settings
+from pipeline.background import read_background
+from pipeline.fitting import background_settings, threshold_settings, training_settings
 from pipeline.settings import Settings
 from pipeline.tuning.folds import Folds
 from pipeline.tuning.trial import FoldOutcome
@@ -29,12 +31,14 @@ class Flows:
         folds: The fold of each of their flows, as `Folds.save` wrote it.
         columns: Feature columns that all tables give.
         tag_names: Of the vocabulary.
+        background: Tables of ordinary traffic of other networks, which joins every training.
     """
 
     tables: tuple[Path, ...]
     folds: Path
     columns: tuple[str, ...]
     tag_names: tuple[str, ...]
+    background: tuple[Path, ...] = ()
 
 
 def try_fold(flows: Flows, settings: Settings, held_out: int) -> FoldOutcome:
@@ -50,8 +54,13 @@ def try_fold(flows: Flows, settings: Settings, held_out: int) -> FoldOutcome:
     view = view_of(flows.columns, settings.detector.view)
     narrow = _columns(dataset, view.columns)
     train, valid, held = (narrow.rows(mask) for mask in folds.masks(held_out))
-    trained = train_network(train, valid, training_settings(settings))
-    cuts = _cuts(valid, valid.judged(network_scores(trained.network, valid.features)), settings)
+    others = None
+    if flows.background:
+        others, _ = read_background(flows.background, train, background_settings(settings))
+    trained = train_network(others.beside(train) if others else train, valid, training_settings(settings))
+    elsewhere = network_scores(trained.network, others.held_out.features) if others else None
+    own = valid.judged(network_scores(trained.network, valid.features))
+    cuts = _cuts(ScoredFlows(valid.tags, own, background=elsewhere), settings)
     scores = held.judged(network_scores(trained.network, held.features))
     budget = settings.thresholds.false_alarm_budget
     return FoldOutcome(
@@ -89,8 +98,8 @@ def _columns(dataset: TagDataset, names: tuple[str, ...]) -> TagDataset:
     return replace(dataset, features=dataset.features[:, at], feature_names=names)
 
 
-def _cuts(valid: TagDataset, scores: Scores, settings: Settings) -> tuple[float, ...]:
+def _cuts(judged: ScoredFlows, settings: Settings) -> tuple[float, ...]:
     try:
-        return choose_thresholds(valid.tags, scores, threshold_settings(settings)).values
+        return judged.thresholds(threshold_settings(settings)).values
     except Uncalibrated:
-        return (NEVER_FIRES,) * len(valid.tag_names)
+        return (NEVER_FIRES,) * judged.tags.shape[1]

@@ -42,8 +42,12 @@ KEY_DIGITS = 12
 Plain = dict[str, Any]
 
 
-def tune(tables: Sequence[Path], choice: TuneChoice, settings: Settings) -> StageResult:
+def tune(
+    tables: Sequence[Path], choice: TuneChoice, settings: Settings, background: Sequence[Path] = ()
+) -> StageResult:
     """Search settings; the artifact is the folder of the study, with which the same call goes on another time.
+
+    Tables of ordinary traffic of other networks join every training; what settings are worth is measured without them.
 
     Returns:
         Counts: trials complete, pruned and failed, folds, and flows dropped in gaps.
@@ -53,8 +57,8 @@ def tune(tables: Sequence[Path], choice: TuneChoice, settings: Settings) -> Stag
         ConfigError: A setting to search is unknown.
         ServiceError: MLflow does not answer, or a process that trained was killed.
     """
-    asked = plan(tables, choice, settings)
-    given = given_by(tables)
+    asked = plan(tables, choice, settings, background)
+    given = given_by((*tables, *background))
     tag_names = read_vocabulary(settings.labels.vocabulary).names
     space = Space(settings, choice.searched, _views(given, settings), len(tag_names))
     folds = fold(tables, choice.folds)
@@ -62,9 +66,11 @@ def tune(tables: Sequence[Path], choice: TuneChoice, settings: Settings) -> Stag
         _require_same(asked)
         folds.save(asked.artifact / FOLDS)
         columns = tuple(name for name in FEATURE_NAMES if name in given)
-        flows = Flows(tuple(tables), asked.artifact / FOLDS, columns, tag_names)
+        flows = Flows(tuple(tables), asked.artifact / FOLDS, columns, tag_names, tuple(background))
         say(f"tuning: {len(folds.of_flow):,} flows in {folds.count} folds by {folds.by}, each held out in turn")
-        with study_run(store(settings), f"tune {tables[0].stem}", asked.key, _inputs(tables, asked)) as run:
+        with study_run(
+            store(settings), f"tune {tables[0].stem}", asked.key, _inputs((*tables, *background), asked)
+        ) as run:
             how = Plan(asked.key, space, folds.count, _most_alarms(settings), partial(try_fold, flows))
             study = Study(asked.artifact, how)
             run.log(study.trials())
@@ -73,7 +79,9 @@ def tune(tables: Sequence[Path], choice: TuneChoice, settings: Settings) -> Stag
             return _written(asked, folds, study.trials(), space, run)
 
 
-def plan(tables: Sequence[Path], choice: TuneChoice, settings: Settings) -> manifest.Plan:
+def plan(
+    tables: Sequence[Path], choice: TuneChoice, settings: Settings, background: Sequence[Path] = ()
+) -> manifest.Plan:
     """Return what a study depends on; not how many trials it has nor how many processes train."""
     told = {
         **sections_of(settings),
@@ -84,6 +92,9 @@ def plan(tables: Sequence[Path], choice: TuneChoice, settings: Settings) -> mani
         "vocabulary": read_vocabulary(settings.labels.vocabulary).fingerprint,
     }
     inputs = {f"table {number}": digest(table) for number, table in enumerate(tables)}
+    if background:
+        inputs |= {f"background {number}": digest(table) for number, table in enumerate(background)}
+        told["background"] = settings.background.model_dump(mode="json", exclude={"sources"})
     key = manifest.Plan("tune", VERSION, Path(), inputs, told).key
     folder = choice.folder or settings.state.root / "tuning" / key[:KEY_DIGITS]
     return manifest.Plan("tune", VERSION, folder.absolute(), inputs, told)
@@ -110,7 +121,7 @@ def _most_alarms(settings: Settings) -> float:
 def _inputs(tables: Sequence[Path], asked: manifest.Plan) -> list[InputNote]:
     notes = []
     for path, content in zip(tables, asked.inputs.values(), strict=True):
-        with open_table(path, labelled=True) as table:
+        with open_table(path) as table:
             notes.append(InputNote(path.stem, content, str(path), table.metadata.num_rows, "training"))
     return notes
 
