@@ -22,6 +22,9 @@ PRESENT = "flowtag.columns_present"
 GIVEN = b"flowtag.columns_given"
 WRITTEN_BEHIND = 2
 """Batches that may wait for the writer."""
+LEVELS_AT_ONCE = 32_768
+"""Values of a column that are encoded at once: as many as a batch has."""
+SEARCHED = ("flow_id", "start", "end", "src_ip", "src_port", "dst_ip", "dst_port", "protocol")
 DIFFERENT_EVERYWHERE = ("flow_id", "community_id", "uid", "start", "end")
 
 
@@ -67,16 +70,17 @@ def write_table(
 ) -> Written:
     """Write batches of `schema` to `path`; the file appears complete or not at all.
 
-    Texts and small integers are dictionary-encoded, what differs from row to row is not, and floats keep no statistics,
-    which nobody asks for; LZ4 costs two thirds of zstd's time to write and a third more room. Encoding and writing
-    have a thread of their own. The columns that hold a value are noted in the file's metadata, as a JSON list under
-    PRESENT, beside what `notes` answers once all rows have passed; what it raises leaves no file.
+    Texts and small integers are dictionary-encoded, what differs from row to row is not; only what tables are searched
+    by, SEARCHED, has statistics; LZ4 costs two thirds of zstd's time to write and a third more room. Encoding and
+    writing have a thread of their own. The columns that hold a value are noted in the file's metadata, as a JSON list
+    under PRESENT, beside what `notes` answers once all rows have passed; what it raises leaves no file.
     """
     named = [field.name for field in schema if not pa.types.is_floating(field.type)]
     settings: dict[str, Any] = {
         "compression": "lz4",
         "use_dictionary": [name for name in named if name not in DIFFERENT_EVERYWHERE],
-        "write_statistics": named,
+        "write_statistics": [*SEARCHED],
+        "write_batch_size": LEVELS_AT_ONCE,
     }
     with replacing(path) as temporary, pq.ParquetWriter(temporary, schema, **settings) as writer:
         written = _written(batches, writer, schema)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.arrow import bitmap, numbers, texts
+from features.kernel_types import Int, kernel, part
 
 TCP, UDP = 6, 17
 HISTORY_WORDS, LETTERS_PER_WORD, LETTER_BITS = 3, 6, 5
@@ -62,15 +63,9 @@ def histories(flows: Flows) -> pa.Array:
     ``F`` and ``R`` come again with another sequence number, ``T`` and ``W`` at the 10th, 100th ... packet, the others
     once a side. Zeek's ``C`` (checksums), ``G`` (gaps) and ``X`` are not metered. For example ``ShADadFf``.
     """
-    shifts = np.arange(LETTERS_PER_WORD, dtype=np.uint32) * LETTER_BITS
-    codes = flows["history"][:, :, None] >> shifts & (1 << LETTER_BITS) - 1
-    signs = SIGNS[codes.reshape(len(flows), LONGEST_HISTORY)]
-    udp = flows["protocol"] == UDP
-    signs[udp, 0] = ord("D")
-    signs[udp & (flows["packets"][:, 1] > 0), 1] = ord("d")
-    lengths = np.count_nonzero(signs, axis=1)
-    ends = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32)
-    buffers = [bitmap(lengths > 0), pa.py_buffer(ends), pa.py_buffer(signs[signs != 0])]
+    ends, letters = np.zeros(len(flows) + 1, np.int32), np.empty(len(flows) * LONGEST_HISTORY, np.uint8)
+    size = write_histories(flows, SIGNS, ends, letters)
+    buffers = [bitmap(np.diff(ends) > 0), pa.py_buffer(ends), pa.py_buffer(letters[:size])]
     return pa.Array.from_buffers(pa.string(), len(flows), buffers)
 
 
@@ -81,11 +76,8 @@ def conn_states(flows: Flows, told: pa.Array) -> pa.Array:
         flows: FLOW rows, shape (n,).
         told: Their histories.
     """
-    ends = flows["endpoint"].astype(np.int64)
-    ends = np.where(ends == Endpoint.RESET_AFTER_FIN, Endpoint.RESET, ends)
-    states = _STATES[ends[:, 0], ends[:, 1]]
-    silent = flows["payload_bytes"].sum(axis=1) == 0
-    states[(ends == Endpoint.RESET).all(axis=1) & silent] = STATES.index("REJ")
+    states = np.empty(len(flows), np.int64)
+    find_states(flows, _STATES, states)
     half_way = states == STATES.index("RSTOS0")
     if half_way.any():
         seen = [
@@ -93,9 +85,6 @@ def conn_states(flows: Flows, told: pa.Array) -> pa.Array:
             for text in told.take(numbers(np.flatnonzero(half_way))).to_pylist()
         ]
         states[half_way] = np.where(seen, STATES.index("RSTOS0"), STATES.index("OTH"))
-    udp = np.where(flows["packets"][:, 1] > 0, STATES.index("SF"), STATES.index("S0"))
-    protocol = flows["protocol"]
-    states = np.select([protocol == TCP, protocol == UDP], [states, udp], STATES.index("OTH"))
     return texts(STATES).take(numbers(states))
 
 
@@ -126,3 +115,60 @@ def _state(forward: Endpoint, backward: Endpoint) -> str:
 
 STATES = tuple(sorted({name for _, _, name in RULES}))
 _STATES = np.array([[STATES.index(_state(forward, backward)) for backward in Endpoint] for forward in Endpoint])
+_REJ, _SF, _S0, _OTH = (STATES.index(name) for name in ("REJ", "SF", "S0", "OTH"))
+_RESET, _RESET_AFTER_FIN = int(Endpoint.RESET), int(Endpoint.RESET_AFTER_FIN)
+_DATA, _DATA_BACK = ord("D"), ord("d")
+_CODE = (1 << LETTER_BITS) - 1
+
+
+@kernel
+def write_histories(flows: np.ndarray, signs: np.ndarray, ends: np.ndarray, letters: np.ndarray) -> Int:
+    """Write the letters of flows one behind the other, and return how many they are.
+
+    Args:
+        flows: FLOW rows, shape (n,).
+        signs: The letter of each code, 0 for those without, uint8.
+        ends: Where each flow's letters end, behind a 0, int32, shape (n + 1,).
+        letters: uint8, shape (n * LONGEST_HISTORY,).
+    """
+    at = 0
+    for row in range(len(flows)):
+        if flows[row].protocol == UDP:
+            letters[at], letters[at + 1] = _DATA, _DATA_BACK
+            at += 2 if flows[row].packets[1] > 0 else 1
+        else:
+            for word in range(HISTORY_WORDS):
+                left = np.int64(flows[row].history[word])
+                while left:
+                    letters[at] = signs[left & _CODE]
+                    at += letters[at] != 0
+                    left >>= LETTER_BITS
+        ends[row + 1] = at
+    return at
+
+
+@part
+def _state_of(endpoint: Int) -> Int:
+    return _RESET if endpoint == _RESET_AFTER_FIN else np.int64(endpoint)
+
+
+@kernel
+def find_states(flows: np.ndarray, states: np.ndarray, out: np.ndarray) -> None:
+    """Write which of STATES each flow is in, as far as both ends' states and volumes tell.
+
+    Args:
+        flows: FLOW rows, shape (n,).
+        states: By the Endpoint of both ends, shape (8, 8).
+        out: int64, shape (n,).
+    """
+    for row in range(len(flows)):
+        flow = flows[row]
+        ours, theirs = _state_of(flow.endpoint[0]), _state_of(flow.endpoint[1])
+        if flow.protocol == UDP:
+            out[row] = _SF if flow.packets[1] > 0 else _S0
+        elif flow.protocol != TCP:
+            out[row] = _OTH
+        elif ours == _RESET and theirs == _RESET and flow.payload_bytes[0] + flow.payload_bytes[1] == 0:
+            out[row] = _REJ
+        else:
+            out[row] = states[ours, theirs]

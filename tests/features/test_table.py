@@ -25,6 +25,17 @@ def test_an_empty_table_keeps_its_types(tmp_path: Path) -> None:
     assert table.metadata.num_rows == 0
 
 
+def test_what_tables_are_searched_by_has_statistics(tmp_path: Path) -> None:
+    """A reader can pass over row groups by time, address and port; no other column has statistics."""
+    rows = [{"start": number, "src_ip": "10.0.0.1", "src_port": 80, "fwd_bytes": 1.0} for number in (5, 9)]
+    write_table([pa.RecordBatch.from_pylist(rows, schema=arrow_schema())], tmp_path / "a.parquet", arrow_schema())
+    group = open_table(tmp_path / "a.parquet").metadata.row_group(0)
+    columns = {group.column(at).path_in_schema: group.column(at) for at in range(group.num_columns)}
+    known = {name for name, column in columns.items() if column.statistics is not None}
+    assert known == {"flow_id", "start", "end", "src_ip", "src_port", "dst_ip", "dst_port", "protocol"}
+    assert columns["src_port"].statistics.max == 80
+
+
 def test_a_failed_write_leaves_what_was_there(tmp_path: Path) -> None:
     """An error in the middle keeps the old file and leaves no other."""
     path = tmp_path / "a.parquet"
