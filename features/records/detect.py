@@ -1,6 +1,8 @@
 """Which tool wrote a record file: told by its content, never by its name."""
 
 import csv
+import re
+from itertools import product
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,7 +27,10 @@ from features.records.spelling import told_by
 
 DELIMITERS = ("\t", ",", ";", "|", "^", " ")
 BOM = "\ufeff"
+HEADER_WITHIN, SEEN_LINES = 10, 100
+DECIMAL_COMMA, DECIMAL_POINT = re.compile(r"[+-]?\d+,\d+"), re.compile(r"[+-]?\d+\.\d+")
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+ZIP_MAGIC, TAR_MAGIC, TAR_MAGIC_AT = b"PK\x03\x04", b"ustar", 257
 NFCAPD_MAGICS = (b"\x0c\xa5", b"\xa5\x0c")
 LISTINGS = {
     "Date first seen": ("A listing of nfdump for people", "nfdump's CSV", "nfdump -r FILE -q -o csv"),
@@ -62,7 +67,7 @@ def layout_of(path: Path, adapters: tuple[Adapter, ...], delimiters: tuple[str, 
     lines = text.splitlines()
     first = next((line for line in lines if line.strip()), "")
     if first.lstrip().startswith("#"):
-        found = _zeek(path, lines, adapters)
+        found = _zeek(path, lines, adapters) or _with_header(lines, adapters, delimiters)
     elif first.lstrip().startswith(("{", "[")):
         in_lines = first.lstrip().startswith("{") and first.strip() != "{"
         found = (
@@ -100,6 +105,10 @@ def _text(path: Path, sample: bytes) -> str:
             "nfcapd",
             f"nfdump -r {path.name} -q -o csv > flows.csv",
         )
+    if sample.startswith(ZIP_MAGIC):
+        raise RecordError("A ZIP archive", str(path), "the files in it", "ZIP", f"unzip {path.name}")
+    if sample[TAR_MAGIC_AT:].startswith(TAR_MAGIC):
+        raise RecordError("A tar archive", str(path), "the files in it", "tar", f"tar -xf {path.name}")
     if sample.startswith(UTF16_MARKS):
         next_step = f"iconv -f UTF-16 -t UTF-8 {path.name} > flows.csv"
         raise RecordError("The file is written in UTF-16", str(path), "UTF-8", "a byte-order mark of UTF-16", next_step)
@@ -181,16 +190,30 @@ def _zeek(path: Path, lines: list[str], adapters: tuple[Adapter, ...]) -> Layout
 
 
 def _with_header(lines: list[str], adapters: tuple[Adapter, ...], delimiters: tuple[str, ...]) -> Layout | None:
-    skip = next((number for number, line in enumerate(lines, 1) if line.strip()), 0)
-    if not skip:
-        return None
-    for delimiter in delimiters:
-        columns = _distinct(_cells(lines[skip - 1], delimiter))
+    """Look for a header among the first lines: tools and people write a word or two before it."""
+    first = [(number, line) for number, line in enumerate(lines[:HEADER_WITHIN], 1) if line.strip()]
+    for (number, line), delimiter in product(first, delimiters):
+        columns = _distinct(_cells(line, delimiter))
         if told := told_by(columns, adapters):
             adapter, names = told
-            own = dict(zip(names, columns, strict=True))
-            return Layout(adapter, SEPARATED, names, delimiter, skip=skip, nulls=("", *adapter.nulls), own_names=own)
+            before = any(len(_cells(other, delimiter)) == len(columns) for at, other in first if at < number)
+            return Layout(
+                adapter,
+                SEPARATED,
+                names,
+                delimiter,
+                skip=0 if before else number,  # rows before it are rows, and it is then a header in the middle
+                nulls=("", *adapter.nulls),
+                own_names=dict(zip(names, columns, strict=True)),
+                decimal_comma=delimiter != "," and _has_decimal_commas(lines[number:SEEN_LINES], delimiter),
+            )
     return None
+
+
+def _has_decimal_commas(lines: list[str], delimiter: str) -> bool:
+    """Tell whether numbers are written as 1,5 and none as 1.5."""
+    cells = [cell for line in lines for cell in _cells(line, delimiter)]
+    return any(map(DECIMAL_COMMA.fullmatch, cells)) and not any(map(DECIMAL_POINT.fullmatch, cells))
 
 
 def _cells(line: str, delimiter: str) -> list[str]:

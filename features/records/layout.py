@@ -23,6 +23,7 @@ class Layout:
         comments: Whether lines that begin with # are no records.
         nulls: Texts that stand for no value.
         types: For JSON, the type of each column to read.
+        decimal_comma: Whether numbers are written as 1,5.
         own_names: Columns that the file spells in another way; keys of nested JSON are joined with |.
     """
 
@@ -36,6 +37,7 @@ class Layout:
     nulls: tuple[str, ...] = ("",)
     types: dict[str, pa.DataType] = field(default_factory=dict)
     own_names: dict[str, str] = field(default_factory=dict)
+    decimal_comma: bool = False
 
     @property
     def header(self) -> frozenset[str]:

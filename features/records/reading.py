@@ -89,6 +89,8 @@ class _Separated:
 
     def read(self, block: Block) -> Batch | None:
         """Return the rows of a block of UTF-8, None when it has none."""
+        if self._layout.decimal_comma:  # commas of texts become points too, which no word minds
+            block = Block(block.text.replace(b",", b"."), block.first_line)
         block = _closed_quotes(block, self._layout, self._rejects)
         table, broken = self._parsed(block)
         lines = _LinesOf(block, [number for number, _ in broken])

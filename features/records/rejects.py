@@ -85,5 +85,6 @@ class Rejects:
             f"at most {self._share:.0%} of its rows",
             f"{bad:,} of {self._rows_of_file:,}; "
             + ", ".join(f"line {reject.line}: {reject.reason}" for reject in self._first),
-            "repair the file, or name its columns in a mapping file (docs/flow-records.md)",
+            "repair it, allow more (records.max_reject_share), or name its columns in a mapping file "
+            "(docs/flow-records.md)",
         )

@@ -14,9 +14,13 @@ from features.records.cells import Mask
 
 UNSET = np.int64(-(2**63))
 SLASHED = (
-    r"^\s*(?P<first>\d{1,2})/(?P<second>\d{1,2})/(?P<year>\d{4})[ T]+(?P<hour>\d{1,2}):(?P<minute>\d{2})"
+    r"^\s*(?P<first>\d{1,2})[/.-](?P<second>\d{1,2})[/.-](?P<year>\d{4})[ T]+(?P<hour>\d{1,2}):(?P<minute>\d{2})"
     r"(?::(?P<s>\d{2})(?P<fraction>\.\d{1,9})?)?\s*(?P<half>[AaPp][Mm])?\s*$"
 )
+ZONED = r"([Zz]|[+-]\d{2}:?\d{2})$"
+SHAPED = r"^\d{4}-\d{2}-\d{2}[ T]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:?\d{2})?$"
+LOOSE = r"^\s*(\d{4}-\d{2}-\d{2})[ T]+(\d{2}:\d{2}:\d{2})[.,]?(\d{0,9})\d*\s*(UTC|GMT|[Zz]|[+-]\d{2}(?::?\d{2})?|)\s*$"
+"""ISO 8601 with a comma, zones named UTC or GMT or in hours alone, more decimal places than nanoseconds have."""
 FINER = (1e11, 1e14, 1e17)
 """An epoch number below the first is of seconds, below the others of milli- and microseconds."""
 Nanoseconds = npt.NDArray[np.int64]
@@ -61,7 +65,7 @@ def times(column: pa.Array, writing: Writing) -> Times:
 def _likely_first(column: pa.Array, writing: Writing) -> list[Reader]:
     """Return the ways to read times, those first that read the column's first one."""
     first = (column.drop_null() if column.null_count else column).slice(0, 1)
-    ways: tuple[Reader, ...] = (_decimal, _longer_decimal, _iso, _slashed)
+    ways: tuple[Reader, ...] = (_decimal, _longer_decimal, _iso, _slashed, _loose)
     return sorted(ways, key=lambda read: (read(first, writing) == UNSET).all()) if len(first) else []
 
 
@@ -114,14 +118,38 @@ def _iso(column: pa.Array, writing: Writing) -> Nanoseconds:
 
 
 def _cast_iso(column: pa.Array, zone: str, whole: bool) -> Nanoseconds:
-    zoned = pc.match_substring_regex(column, r"([Zz]|[+-]\d{2}:?\d{2})$")
-    with_zone = pc.all(zoned).as_py()
+    with_zone = pc.all(pc.match_substring_regex(column, ZONED)).as_py()
     try:
         if with_zone:
             return _nanoseconds(column.cast(pa.timestamp("ns", "UTC")))
         return _nanoseconds(_placed(column.cast(pa.timestamp("ns")), zone))
     except pa.ArrowInvalid:
-        return _one_by_one(column, zone) if whole else np.full(len(column), UNSET)
+        return _in_groups(column, zone) if whole else np.full(len(column), UNSET)
+
+
+def _in_groups(column: pa.Array, zone: str) -> Nanoseconds:
+    """Read a column in which not all are times of one way: those with a zone, those without, and the others."""
+    shaped, zoned = (
+        pc.fill_null(pc.match_substring_regex(column, pattern), False).to_numpy(zero_copy_only=False)
+        for pattern in (SHAPED, ZONED)
+    )
+    values = np.full(len(column), UNSET)
+    for group in (shaped & zoned, shaped & ~zoned, ~shaped):
+        rows = np.flatnonzero(group)
+        if len(rows):
+            chosen = column.take(pa.array(rows))
+            read = _cast_iso(chosen, zone, whole=False)
+            values[rows] = read if (read != UNSET).any() else _one_by_one(chosen, zone)
+    return values
+
+
+def _loose(column: pa.Array, writing: Writing) -> Nanoseconds:
+    """Read 2026-03-01 08:00:00,5 UTC and its like."""
+    zone = pc.replace_substring_regex(pc.replace_substring_regex(column, LOOSE, r"\4"), r"^(UTC|GMT)$", "Z")
+    zone = pc.replace_substring_regex(zone, r"^([+-]\d{2})$", r"\1:00")
+    moment = pc.replace_substring_regex(pc.replace_substring_regex(column, LOOSE, r"\1T\2.\3"), r"\.$", "")
+    plain = pc.binary_join_element_wise(moment, zone, "")
+    return _iso(pc.if_else(pc.match_substring_regex(column, LOOSE), plain, None), writing)
 
 
 def _one_by_one(column: pa.Array, zone: str) -> Nanoseconds:

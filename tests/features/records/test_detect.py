@@ -22,6 +22,8 @@ from features.records.detect import detect
         (b"         StartTime      Flgs  Proto            SrcAddr  Sport\n", "ra -u -c ,"),
         (b"src_ip,flow_duration,flow_byts_s,tot_fwd_pkts,flow_iat_mean\n", "known kind"),
         ("ts,id.orig_h".encode("utf-16"), "UTF-16"),
+        (b"PK\x03\x04\x14\0\0\0\x08\0conn.log", "unzip records"),
+        (b"conn.log".ljust(257, b"\0") + b"ustar", "tar -xf records"),
         (b"ts,id.orig_h\0,x", "no text"),
         (b"ts,id.orig_h,id.resp_h,proto,duration\r1,1.1.1.1,2.2.2.2,tcp,1\r", "carriage return"),
         (b"#separator \\x09\n#path;conn\n#fields;ts;uid\n1;C\n", "another separator"),

@@ -238,3 +238,24 @@ def test_columns_may_be_left_out(record_file: Callable[..., Path], adapter: Adap
     except RecordError:
         return
     assert rows + sum(rejected.values()) == 2
+
+
+@pytest.mark.parametrize("before", ["# made by a notebook\n", "sep=,\n", "Flows of Monday\n\n", "\ufeff\n"])
+def test_words_before_the_header(record_file: Callable[..., Path], before: str) -> None:
+    """Lines that tools and people write before the header are no rows, and lines keep their numbers."""
+    path = record_file(before + HEADER + line() + line().replace("10.0.0.9", "nowhere"))
+    assert outcome(path) == (1, {"bad_address": 1}, [before.count("\n") + 3])
+
+
+def test_rows_before_the_header_are_rows(record_file: Callable[..., Path]) -> None:
+    """Files put together in the wrong order have their header in the middle: no row before it is lost."""
+    path = record_file(line() + line(1) + HEADER + line(2))
+    assert outcome(path) == (3, {"header_again": 1}, [3])
+
+
+def test_decimal_commas(rows_of: Callable[[str], Rows]) -> None:
+    """With another delimiter numbers may have decimal commas, in times too."""
+    (expected,) = rows_of(HEADER + line().replace("1600000000", "1600000000.25"))
+    cells = (HEADER + line().replace("1600000000", "1600000000.25")).replace(",", ";").split("\n")
+    text = "\n".join([cells[0], cells[1].replace("1600000000.25", "1600000000,25").replace(";1.5;", ";1,5;"), ""])
+    assert rows_of(text) == [expected]

@@ -31,6 +31,10 @@ def read(*texts: str | None, writing: Writing = Writing()) -> list[str]:  # noqa
         ("1540469303123", "2018-10-25T12:08:23.123000000"),
         ("1540469303123456", "2018-10-25T12:08:23.123456000"),
         ("1540469303123456000", "2018-10-25T12:08:23.123456000"),
+        ("14-02-2018 08:31:01", "2018-02-14T08:31:01.000000000"),
+        ("14.02.2018 08:31", "2018-02-14T08:31:00.000000000"),
+        ("2021-06-06 15:59:46,457 UTC", "2021-06-06T15:59:46.457000000"),
+        ("2021-06-06 15:59:46.1234567891+02", "2021-06-06T13:59:46.123456789"),
         ("31/02/2017 01:00", "bad"),
         ("yesterday", "bad"),
         ("-5", "bad"),
@@ -40,6 +44,14 @@ def test_one_time(text: str, moment: str) -> None:
     """Epoch numbers of seconds or finer, ISO 8601, slashes and 12-hour clocks; what is no time is bad."""
     assert read(text) == [moment]
     assert read(text, None, "x", text) == [moment, "NaT", "bad", moment]
+
+
+def test_times_with_and_without_zone_in_one_column() -> None:
+    """Each is read in its own way, whatever stands beside it."""
+    halifax = Writing(zone="America/Halifax")
+    texts = ("2017-07-05 12:00:00Z", "2017-07-05 12:00:00", "never", "2017-07-05 12:00", "2017-13-05 12:00:00Z", None)
+    noon, afternoon = "2017-07-05T12:00:00.000000000", "2017-07-05T15:00:00.000000000"
+    assert read(*texts, writing=halifax) == [noon, afternoon, "bad", afternoon, "bad", "NaT"]
 
 
 def test_units_zones_and_the_order_of_days() -> None:
