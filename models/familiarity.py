@@ -67,7 +67,10 @@ class Shape:
     def distances_in(self, inputs: Tensor) -> Tensor:
         """Return the same inside a network."""
         centred = (inputs - self.centre) * (1 / self.spread)
-        along = ops.matmul(centred, self.plane)
+        plane = self.plane / self.spread[:, None]
+        along = (
+            ops.matmul(inputs, plane) - self.centre @ plane
+        )  # of the inputs as they are: centred ones stay unwritten
         across = ops.sum(ops.square(centred), axis=1) - ops.sum(ops.square(along), axis=1)
         squares = ops.sum(ops.square(along * (1 / self.deviations)), axis=1) + ops.maximum(across, 0) / self.noise
         return ops.sqrt(squares / len(self.centre))
