@@ -6,7 +6,6 @@ from itertools import product
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from features.captures.formats import MAGICS as CAPTURE_MAGICS
 from features.captures.formats import PCAPNG_MAGIC
@@ -20,6 +19,7 @@ from features.records.json_array import complete_objects
 from features.records.json_layout import json_layout
 from features.records.layout import EXPORT, JSON_ARRAY, PARQUET, SEPARATED, Layout
 from features.records.mapping import read_mapping
+from features.records.parquet_reading import column_names
 from features.records.settings import DEFAULTS, RecordSettings
 from features.records.sources.exports import EXPORTS
 from features.records.sources.known import ADAPTERS
@@ -137,14 +137,13 @@ def _exports(path: Path) -> Layout:
 
 
 def _parquet(path: Path, adapters: tuple[Adapter, ...]) -> Layout:
-    try:
-        names = tuple(pq.ParquetFile(path).schema_arrow.names)
-    except (pa.ArrowInvalid, OSError) as error:
-        raise RecordError("The Parquet file cannot be read", str(path), "an undamaged file", str(error)) from error
-    told = told_by(names, adapters)
+    columns = column_names(path)
+    told = told_by(columns, adapters)
     if told is None:
-        raise _unknown(path, ", ".join(names), adapters)
-    return Layout(told[0], PARQUET, told[1], own_names=dict(zip(told[1], names, strict=True)))
+        raise _unknown(path, ", ".join(columns), adapters)
+    adapter, names = told
+    own = dict(zip(names, columns, strict=True))
+    return Layout(adapter, PARQUET, names, nulls=("", *adapter.nulls), own_names=own)
 
 
 def _separator(path: Path, line: str) -> str:

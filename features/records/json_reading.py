@@ -34,8 +34,8 @@ def read_json_lines(path: Path, block: Block, layout: Layout, rejects: Rejects) 
     rejects.saw(table.num_rows)
     columns = {}
     for name in layout.adapter.sources(layout.header):
-        column = _nested(table, layout.own_name(name).split("|"))
-        columns[name] = _without_nulls(column, layout.nulls) if pa.types.is_string(column.type) else column
+        column = nested(table, layout.own_name(name).split("|"))
+        columns[name] = without_nulls(column, layout.nulls) if pa.types.is_string(column.type) else column
     find = partial(_of_numbers, block if numbers is None else numbers)
     return Batch(columns, find)
 
@@ -47,7 +47,8 @@ def _of_numbers(source: Block | list[int], mask: Mask) -> list[int]:
     return [numbers[row] for row in np.flatnonzero(mask).tolist()]
 
 
-def _without_nulls(column: pa.Array, nulls: tuple[str, ...]) -> pa.Array:
+def without_nulls(column: pa.Array, nulls: tuple[str, ...]) -> pa.Array:
+    """Return a column of texts with no value where a text stands for none."""
     return pc.if_else(pc.is_in(column, pa.array(nulls, pa.string())), pa.scalar(None, pa.string()), column)
 
 
@@ -80,8 +81,10 @@ def json_schema(types: Mapping[str, pa.DataType]) -> pa.Schema:
     return pa.schema(flat + [(outer, pa.struct(list(inner.items()))) for outer, inner in nested.items()])
 
 
-def _nested(table: pa.Table, keys: list[str]) -> pa.Array:
-    column = table.column(keys[0]).combine_chunks()
+def nested(table: pa.Table | pa.RecordBatch, keys: list[str]) -> pa.Array:
+    """Return a column, or a part of one whose values are structs."""
+    column = table.column(keys[0])
+    column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
     return pc.struct_field(column, keys[1]) if len(keys) > 1 else column
 
 

@@ -8,7 +8,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv
-import pyarrow.parquet as pq
 
 from features.errors import RecordError
 from features.records.batch import Batch, Lines, unreadable
@@ -18,9 +17,9 @@ from features.records.exports.reading import read_exports
 from features.records.json_array import object_blocks
 from features.records.json_reading import read_json_lines
 from features.records.layout import EXPORT, JSON_ARRAY, PARQUET, SEPARATED, Layout
+from features.records.parquet_reading import read_parquet
 from features.records.rejects import Rejects
 
-PARQUET_ROWS = 65_536
 LABEL = "source_label"
 REPLACED = "\ufffd"
 
@@ -32,7 +31,7 @@ def read_batches(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch
         RecordError: The file cannot be read to its end, or its columns change.
     """
     if layout.form == PARQUET:
-        yield from _parquet(path, layout, rejects)
+        yield from read_parquet(path, layout, rejects)
         return
     if layout.form == EXPORT:
         yield from read_exports(path, layout, rejects)
@@ -49,28 +48,6 @@ def read_batches(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch
             batch = _without_replaced(batch, layout, rejects)
         if batch is not None:
             yield batch
-
-
-def _parquet(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch]:
-    first = 1
-    with pq.ParquetFile(path) as file:
-        names = layout.adapter.sources(layout.header)
-        for rows in file.iter_batches(PARQUET_ROWS, columns=[layout.own_name(name) for name in names]):
-            rejects.saw(rows.num_rows)
-            if rows.num_rows:
-                columns = {name: _plain(rows.column(layout.own_name(name))) for name in names}
-                yield Batch(columns, partial(_offset, first))
-            first += rows.num_rows
-
-
-def _plain(column: pa.Array) -> pa.Array:
-    """Return a column as text or doubles: dictionaries, dates and decimals become text."""
-    number = pa.types.is_integer(column.type) or pa.types.is_floating(column.type)
-    return column.cast(pa.float64(), safe=False) if number else column.cast(pa.string())
-
-
-def _offset(first: int, mask: Mask) -> list[int]:
-    return (np.flatnonzero(mask) + first).tolist()
 
 
 class _Separated:
