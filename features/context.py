@@ -72,10 +72,11 @@ class _Neighbourhood:
         """How many flows have entered a window."""
         return int(self._windows.state["entered"].max())
 
-    def put(self, shown: NeighbourRows, at: int) -> None:
-        """Put flows in the place of those from an index on, which have not entered."""
-        self.shown = _joined([self.shown[:at], shown])
-        self._places = np.concatenate([self._places[:at], np.zeros(len(shown), PLACE)])
+    def put(self, shown: NeighbourRows, fixed: int) -> None:
+        """Take other flows; the first ones, all that have entered among them, are as they were."""
+        places = np.zeros(len(shown), PLACE)
+        places[:fixed] = self._places[:fixed]
+        self.shown, self._places = shown, places
 
     def columns(self, first: int, stop: int) -> Columns:
         """Return the context columns of some flows, which come after those that this was asked for before."""
@@ -103,9 +104,9 @@ class _Strangers:
     def __init__(self, shown: NeighbourRows) -> None:
         self.shown = shown
 
-    def put(self, shown: NeighbourRows, at: int) -> None:
-        """Put flows in the place of those from an index on."""
-        self.shown = _joined([self.shown[:at], shown])
+    def put(self, shown: NeighbourRows, _fixed: int) -> None:
+        """Take other flows."""
+        self.shown = shown
 
     def columns(self, _first: int, _stop: int) -> Columns:
         """Return no columns."""
@@ -249,7 +250,7 @@ class ContextWindow:
         waited = _Came(self._near.shown[fixed:], self._waiting[kept:], self._late[kept:])
         shown, numbers, late = zip(waited, *self._came, strict=True)
         order = np.argsort(np.concatenate([rows["end_ns"] for rows in shown]), kind="stable")
-        self._near.put(_taken(_joined(shown), order), fixed)
+        self._near.put(_merged(self._near.shown[:fixed], shown, order), fixed)
         self._waiting = np.concatenate([self._waiting[:kept], np.concatenate(numbers)[order]])
         self._late = np.concatenate([self._late[:kept], np.concatenate(late)[order]])
         self._came = []
@@ -306,10 +307,17 @@ def _taken(rows: NeighbourRows, order: npt.NDArray[np.int64]) -> NeighbourRows:
     return taken
 
 
-def _joined(rows: Sequence[NeighbourRows]) -> NeighbourRows:
-    """Return rows one behind the other."""
-    joined: NeighbourRows = np.concatenate([_words(some) for some in rows]).view(rows[0].dtype)[:, 0]
-    return joined
+def _merged(fixed: NeighbourRows, rows: Sequence[NeighbourRows], order: npt.NDArray[np.int64]) -> NeighbourRows:
+    """Return some rows, and behind them others in the order given, without a copy of them between."""
+    merged = np.empty(len(fixed) + len(order), fixed.dtype)
+    words, places = _words(merged), np.empty_like(order)
+    words[: len(fixed)] = _words(fixed)
+    places[order] = np.arange(len(fixed), len(merged))
+    at = 0
+    for some in rows:
+        words[places[at : at + len(some)]] = _words(some)
+        at += len(some)
+    return merged
 
 
 def _words(rows: npt.NDArray[np.void]) -> npt.NDArray[np.uint64]:
