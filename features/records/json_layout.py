@@ -15,7 +15,7 @@ from features.records.spelling import told_by
 TEXT_TARGETS = (*ADDRESSES, *TEXTS, *TIMES, "protocol", "")
 VOLUMES = ("packets", "bytes")
 """Ends of targets that a column must be seen to have before the file is taken to give them."""
-SEARCHED_BYTES = 1 << 26
+SEARCHED_BYTES = 1 << 24
 """So far into a file of many kinds of events its first flow is looked for."""
 
 Object = dict[str, object]

@@ -9,7 +9,7 @@ import numpy as np
 
 from features.columns import ICMP, ICMPV6
 from features.records.adapter import Adapter, Floats, Given, Numbers, Records
-from features.records.sources.letters import only_tcp
+from features.records.sources.letters import bits, only_tcp
 
 SYN, RST, ACK = 0x02, 0x04, 0x10
 MILLISECOND = 1e-3
@@ -47,22 +47,15 @@ def _icmp(records: Records) -> Numbers:
 def _flags(records: Records) -> Numbers:
     """Return resets, and the handshake where both directions are in one record."""
     forward, backward = (_floats(records, name) for name in ("tcpControlBits", "reverseTcpControlBits"))
-    facts = {"fwd_reset_seen": _bits(forward, RST), "bwd_reset_seen": _bits(backward, RST)}
+    facts = {"fwd_reset_seen": bits(forward, RST), "bwd_reset_seen": bits(backward, RST)}
     if "reverseTcpControlBits" in records.raw:
         facts |= {
-            "syn_seen": np.where(np.isnan(backward), np.nan, _bits(forward, SYN)),
-            "syn_ack_seen": _bits(backward, SYN | ACK),
-            "handshake_seen": np.minimum(_bits(backward, SYN | ACK), _bits(forward, ACK)),
+            "syn_seen": np.where(np.isnan(backward), np.nan, bits(forward, SYN)),
+            "syn_ack_seen": bits(backward, SYN | ACK),
+            "handshake_seen": np.minimum(bits(backward, SYN | ACK), bits(forward, ACK)),
         }
     protocol = records.numbers.get("protocol", np.full(len(forward), np.nan))
     return {name: only_tcp(values, protocol) for name, values in facts.items()}
-
-
-def _bits(flags: Floats, mask: int) -> Floats:
-    """Return 1 where all bits of a mask are set, NaN where there are no flags at all: some exporters leave them out."""
-    known = flags > 0
-    bits = np.where(known, flags, 0).astype(np.int64)
-    return np.where(known, (bits & mask == mask).astype(np.float64), np.nan)
 
 
 EXPORTS = Adapter(

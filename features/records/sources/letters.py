@@ -1,4 +1,4 @@
-"""TCP facts from short texts: flag letters, histories, hexadecimal flag bytes; each different text is read once."""
+"""TCP facts from flags as numbers, and from short texts (letters, histories, hexadecimal), each read once."""
 
 from collections.abc import Callable
 
@@ -31,6 +31,13 @@ def _or_nan(text: str, number: Callable[[str], float]) -> float:
 def only_tcp(values: Floats, protocol: Floats) -> Floats:
     """Return the values of TCP records, NaN for others."""
     return np.where(protocol == 6, values, np.nan)
+
+
+def bits(flags: Floats, mask: int) -> Floats:
+    """Return 1 where all bits of a mask are set, NaN where there are no flags at all: some exporters leave them out."""
+    known = flags > 0
+    bits = np.where(known, flags, 0).astype(np.int64)
+    return np.where(known, (bits & mask == mask).astype(np.float64), np.nan)
 
 
 def bit(column: pa.Array, mask: int) -> Floats:

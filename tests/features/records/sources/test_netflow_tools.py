@@ -141,6 +141,28 @@ def test_nf_sets_as_csv_and_parquet(rows_of: Callable[[str], Rows], tmp_path: Pa
     assert batch.to_pylist() == [row]
 
 
+@pytest.mark.parametrize(
+    ("client", "server", "answers", "true"),
+    [
+        (27, 27, 4, {"established"}),  # SYN, PSH, ACK and FIN of both
+        (2, 20, 1, {"refused", "bwd_reset"}),  # SYN, then RST-ACK
+        (2, 0, 0, {"unanswered"}),
+        (22, 18, 1, {"established", "fwd_reset"}),  # SYN and RST-ACK around a SYN-ACK
+        (24, 24, 4, {"mid_flow"}),
+        (0, 0, 4, None),  # not kept
+    ],
+)
+def test_flags_of_each_side_in_version_2(
+    rows_of: Callable[[str], Rows], client: int, server: int, answers: int, true: set[str] | None
+) -> None:
+    """The outcome follows from what each side ever set, also in copies of the sets without addresses."""
+    header = "PROTOCOL,IN_BYTES,IN_PKTS,OUT_BYTES,OUT_PKTS,CLIENT_TCP_FLAGS,SERVER_TCP_FLAGS,FLOW_DURATION_MILLISECONDS"
+    (row,) = rows_of(f"{header}\n6,300,5,200,{answers},{client},{server},1500\n")
+    names = ("established", "unanswered", "refused", "mid_flow", "fwd_reset", "bwd_reset")
+    expected = {name: None if true is None else float(name in true) for name in names}
+    assert {name: row[f"tcp_{name}"] for name in names} == expected
+
+
 def test_aws_in_an_order_of_ones_own(rows_of: Callable[[str], Rows]) -> None:
     """Fields of versions 3 to 5 in any order: addresses of the interface count, and resets of TCP."""
     header = "tcp-flags pkt-srcaddr srcaddr dstaddr srcport dstport protocol packets bytes end start log-status type\n"
