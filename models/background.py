@@ -5,6 +5,7 @@ networks teaches it what attacks are not; on sources held out thresholds keep th
 """
 
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -78,9 +79,9 @@ class Background:
     senders: Senders
     settings: BackgroundSettings
 
-    def beside(self, labelled: TagDataset) -> TagDataset:
-        """Return labelled flows with the learned ones behind them."""
-        return labelled.followed_by(self.learned)
+    def beside(self, labelled: TagDataset, scratch: Path | None = None) -> TagDataset:
+        """Return labelled flows with the learned ones behind them; scratch as for `models.dataset.read_dataset`."""
+        return labelled.followed_by(self.learned, scratch)
 
     def set_aside(self, fired: Mask) -> Mask:
         """Return which held-out flows are those of senders that look like attackers, shape (n_held_out,).

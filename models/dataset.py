@@ -76,9 +76,11 @@ class TagDataset:
         """Return scores with ``nothing`` where the truth does not say: neither a false alarm nor a detection."""
         return scores if self.known is None else np.where(self.known, scores, np.float32(nothing))
 
-    def followed_by(self, other: "TagDataset") -> "TagDataset":
-        """Return the flows of both, which have the same columns and tags, as one dataset."""
-        features, tags = np.concatenate([self.features, other.features]), np.concatenate([self.tags, other.tags])
+    def followed_by(self, other: "TagDataset", scratch: Path | None = None) -> "TagDataset":
+        """Return the flows of both, which have the same columns and tags, as one dataset; scratch as `read_dataset`."""
+        features = room((len(self) + len(other), len(self.feature_names)), scratch)
+        features[: len(self)], features[len(self) :] = self.features, other.features
+        tags = np.concatenate([self.tags, other.tags])
         known = None
         if self.known is not None or other.known is not None:
             parts = (np.ones(one.tags.shape, bool) if one.known is None else one.known for one in (self, other))
@@ -113,7 +115,7 @@ def read_dataset(
     """
     files = [_open_labelled(path, feature_names) for path in paths]
     rows = sum(file.metadata.num_rows for file in files)
-    features = _room((rows, len(feature_names)), scratch)
+    features = room((rows, len(feature_names)), scratch)
     tags = np.zeros((rows, len(tag_names)), np.uint8)
     spoken = [tags_spoken_of(file.schema_arrow.metadata) for file in files]
     known = None if all(names is None for names in spoken) else np.ones((rows, len(tag_names)), bool)
@@ -145,7 +147,7 @@ def fill_features(batch: pa.RecordBatch, feature_names: Sequence[str], into: npt
         into[:, position] = as_float.to_numpy(zero_copy_only=False)
 
 
-def _room(shape: tuple[int, int], scratch: Path | None) -> npt.NDArray[np.float32]:
+def room(shape: tuple[int, int], scratch: Path | None) -> npt.NDArray[np.float32]:
     """Return a matrix to be filled, in a file where it is too large for memory."""
     size = shape[0] * shape[1] * np.dtype(np.float32).itemsize
     if scratch is None or size <= IN_MEMORY_BYTES:

@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from features.errors import InputError
 from features.table import open_table
 from models.background import Background, BackgroundSettings, Senders
-from models.dataset import TAGS_COLUMN, TagDataset, feature_matrix
+from models.dataset import TAGS_COLUMN, TagDataset, feature_matrix, room
 
 LEAST_FLOWS = 10
 READ = ("capture", "src_ip", "start")
@@ -25,7 +25,7 @@ Rows = npt.NDArray[np.intp]
 
 
 def read_background(
-    tables: Sequence[Path], labelled: TagDataset, settings: BackgroundSettings
+    tables: Sequence[Path], labelled: TagDataset, settings: BackgroundSettings, scratch: Path | None = None
 ) -> tuple[Background, dict[str, int]]:
     """Read ordinary traffic of other networks; flows that carry a tag are left out.
 
@@ -36,6 +36,7 @@ def read_background(
         tables: Feature tables, with or without labels.
         labelled: The flows that they join; their columns and tags are taken.
         settings: How much of it, and how much is held out.
+        scratch: As for `models.dataset.read_dataset`.
 
     Returns:
         The flows, and counts: sources, learned, held_out, tagged, and over_share, flows more than the share.
@@ -50,7 +51,7 @@ def read_background(
     chosen = [
         _evenly(flows.source, mask & ~flows.tagged, number) for mask, number in ((~held, most), (held, most_held))
     ]
-    learned, held_out = (_dataset(tables, rows, labelled) for rows in chosen)
+    learned, held_out = (_dataset(tables, rows, labelled, scratch) for rows in chosen)
     _require_enough(learned, held_out)
     senders = Senders(np.concatenate([flows.sender[rows] for rows in chosen]), flows.sender_names)
     tagged, used = int(flows.tagged.sum()), len(learned) + len(held_out)
@@ -132,9 +133,9 @@ def _quota(sizes: npt.NDArray[np.int64], most: int) -> int:
     return low
 
 
-def _dataset(tables: Sequence[Path], rows: Rows, like: TagDataset) -> TagDataset:
+def _dataset(tables: Sequence[Path], rows: Rows, like: TagDataset, scratch: Path | None) -> TagDataset:
     """Read the chosen rows, counted over all tables, as flows without a tag."""
-    features = np.empty((len(rows), len(like.feature_names)), np.float32)
+    features = room((len(rows), len(like.feature_names)), scratch)
     begin = filled = 0
     for table in tables:
         with open_table(table) as file:

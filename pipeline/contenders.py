@@ -89,9 +89,9 @@ class Choice:
     background: Background | None = None
     unknown: UnknownSettings = field(default_factory=UnknownSettings)
 
-    def learned(self, labelled: TagDataset) -> TagDataset:
-        """Return all flows to learn from."""
-        return self.background.beside(labelled) if self.background else labelled
+    def learned(self, labelled: TagDataset, scratch: Path) -> TagDataset:
+        """Return all flows to learn from; those that are too many for memory lie in a file in the scratch folder."""
+        return self.background.beside(labelled, scratch) if self.background else labelled
 
 
 def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder: Path) -> None:
@@ -164,7 +164,7 @@ def fit_network(train: TagDataset, valid: TagDataset, choice: Choice, path: Path
         advance(Step(work, result.epoch, settings.epochs, "epochs", note))
 
     kept = choice.kept / path.name if choice.kept else None
-    trained = train_network(choice.learned(train), valid, settings, on_epoch, kept)
+    trained = train_network(choice.learned(train, path.parent), valid, settings, on_epoch, kept)
     advance(Step(work, settings.epochs, settings.epochs, "epochs"))
     seconds = time.monotonic() - begun
     say(f"{work}: best of {len(trained.history)} epochs is epoch {trained.best_epoch}, {seconds:.0f} s")
@@ -249,8 +249,8 @@ def _elsewhere(score: Callable[[Matrix], Matrix], cuts: Thresholds, choice: Choi
     """Return what a network does on the background; empty where there is none."""
     if not choice.background:
         return {}
-    flows = choice.background.learned.followed_by(choice.background.held_out)
-    return choice.background.told(_any(score(flows.features), cuts.values))
+    parts = (choice.background.learned, choice.background.held_out)
+    return choice.background.told(np.concatenate([_any(score(part.features), cuts.values) for part in parts]))
 
 
 def _any(scores: Matrix, cuts: tuple[float, ...]) -> npt.NDArray[np.bool_]:
@@ -275,7 +275,7 @@ def _as_found(valid: TagDataset, scores: Matrix, cuts: Thresholds) -> Thresholds
 def _fit_boosting(train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> dict[str, Any]:
     """Grow the trees, choose their thresholds as the detector's are chosen, save both, and return how it went."""
     begun = time.monotonic()
-    boosted = fit_boosting(choice.learned(train))
+    boosted = fit_boosting(choice.learned(train, path.parent))
     seconds = time.monotonic() - begun
     scored = _scored(boosted.score, valid.judged(boosted.score(valid.features)), valid, choice)
     thresholds = scored.thresholds(choice.cuts or ThresholdSettings()).values

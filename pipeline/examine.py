@@ -14,7 +14,7 @@ from pipeline.report_text import NAMES, UNKNOWN, table
 from pipeline.settings import Settings
 from pipeline.traffic import table_name
 
-VERSION = 2
+VERSION = 3
 CONFUSIONS_SHOWN = 10
 EXAMINED, TEXT = "examined.json", "examined.txt"
 
@@ -42,11 +42,13 @@ def examine(labelled: Path, detector: Champion, settings: Settings) -> StageResu
 
 
 def _examined(labelled: Path, detector: Champion, beside: Path | None, settings: Settings, artifact: Path) -> Built:
+    from models.detector import read_card  # noqa: PLC0415
     from pipeline.contenders import contenders_on  # noqa: PLC0415 (bring Keras, which a finished stage needs not)
     from pipeline.examination import examination  # noqa: PLC0415
 
     flows, contenders = contenders_on(labelled, detector.folder, beside)
     found = {"table": labelled.stem, "detector": detector.title, **examination(labelled, flows, contenders, settings)}
+    found["background"] = read_card(detector.folder).background
     artifact.mkdir()
     (artifact / EXAMINED).write_text(json.dumps(found, indent=1) + "\n", "utf-8")
     (artifact / TEXT).write_text("\n".join(_lines(found)) + "\n", "utf-8")
@@ -62,6 +64,7 @@ def _lines(found: Plain) -> Iterator[str]:
     yield f"{found['hours']:.2f} hours of traffic, scored with {found['detector']}; 95 % intervals, by blocks of time"
     yield ""
     yield from table([("at their own thresholds", *names), *_overall(list(contenders.values()))])
+    yield from _elsewhere(found["background"])
     yield ""
     yield "Per tag, of the detector"
     yield from table([("tag", "positives", "fired", "precision", "recall", "average precision"), *_tags(first)])
@@ -80,6 +83,13 @@ def _lines(found: Plain) -> Iterator[str]:
         heads = ("true", "fired", "flows", "share")
         rows = [(one["true"], one["fired"], f"{one['flows']:,}", f"{one['share']:.1%}") for one in first["confusions"]]
         yield from table([heads, *rows[:CONFUSIONS_SHOWN]], words=(0, 1))
+
+
+def _elsewhere(background: Plain) -> Iterator[str]:
+    """Yield what the detector does on ordinary traffic of other networks, if it was trained with some."""
+    if background:
+        rate, held_out = background["false_alarm_rate"], background["held_out"]
+        yield f"  false-alarm rate of the detector on {held_out:,} held-out flows of other networks: {_percent(rate)}"
 
 
 def _reliable(detector: Plain) -> Iterator[str]:

@@ -36,7 +36,7 @@ def fit(tables: Tables, settings: Settings, artifact: Path, kept: Path) -> Built
         f"training on {len(train):,} flows, {int(train.attack.sum()):,} of them attacks, "
         f"by the {len(view.columns)} columns of the view {view.name}"
     )
-    background, others = _background(tables, train, settings)
+    background, others = _background(tables, train, settings, artifact.parent)
     cuts, blocks = threshold_settings(settings), read_blocks(tables.valid)
     unknown = UnknownSettings(**settings.unknown.model_dump())
     choice = Choice(training_settings(settings), cuts, blocks, kept, vocabulary.fingerprint, background, unknown)
@@ -51,11 +51,13 @@ def background_settings(settings: Settings) -> BackgroundSettings:
     return BackgroundSettings(**settings.background.model_dump(exclude={"sources"}))
 
 
-def _background(tables: Tables, train: TagDataset, settings: Settings) -> tuple[Background | None, dict[str, int]]:
+def _background(
+    tables: Tables, train: TagDataset, settings: Settings, scratch: Path
+) -> tuple[Background | None, dict[str, int]]:
     """Return the background, if there is any, and its counts."""
     if not tables.background:
         return None, {}
-    found, counts = read_background(tables.background, train, background_settings(settings))
+    found, counts = read_background(tables.background, train, background_settings(settings), scratch)
     say(
         f"background: {counts['learned']:,} ordinary flows of other networks join them and {counts['held_out']:,} are "
         f"held out, of {counts['sources']:,} sources; left out {counts['tagged']:,} that carry a tag and "

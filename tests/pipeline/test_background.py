@@ -15,7 +15,9 @@ from models.background import BackgroundSettings
 from models.dataset import TagDataset
 from models.detector import Detector
 from pipeline.background import read_background
+from pipeline.examine import TEXT, examine
 from pipeline.register import register
+from pipeline.registered import Champion
 from pipeline.settings import Settings
 from pipeline.train import DETECTOR, Tables, train
 from tests.pipeline.conftest import World
@@ -127,6 +129,9 @@ def test_a_training_with_background(world: World, settings: Settings) -> None:
     assert run.data.metrics["detector.background.false_alarm_rate"] == pytest.approx(rate)
     assert run.data.params["background.share"] == "0.5"
     assert {one.dataset.name for one in run.inputs.dataset_inputs} == set(NAMES_OF_CAPTURES)
+    examined = examine(world.labelled["demo-score"].path, Champion(trained.path / DETECTOR, "flowtag", 1), settings)
+    line = f"on {counts['held_out']:,} held-out flows of other networks: {rate:.2%}"
+    assert line in (examined.path / TEXT).read_text()
 
 
 def test_the_same_flows_in_two_roles(world: World) -> None:
