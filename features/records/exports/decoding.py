@@ -19,7 +19,7 @@ ADDRESS_NAMES = frozenset(NAMES[number] for number in ADDRESS_BYTES)
 MAPPED = np.frombuffer(bytes(10) + b"\xff\xff", np.uint8)
 NTP_TO_UNIX_S = 2_208_988_800
 ENDS = ("Start", "End")
-STARTED = NAMES[160]
+STARTED, ENDED = NAMES[160], NAMES[21]
 
 Bytes = npt.NDArray[np.uint8]
 

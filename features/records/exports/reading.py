@@ -18,7 +18,15 @@ from features.records.batch import Batch
 from features.records.cells import Mask
 from features.records.exports.counters import Counted, Counters
 from features.records.exports.datagrams import Datagram, export_datagrams
-from features.records.exports.decoding import ADDRESS_NAMES, STARTED, Heard, columns_of, numbers_of, without_variable
+from features.records.exports.decoding import (
+    ADDRESS_NAMES,
+    ENDED,
+    STARTED,
+    Heard,
+    columns_of,
+    numbers_of,
+    without_variable,
+)
 from features.records.exports.elements import NOBODY, VARIABLE
 from features.records.exports.messages import FIRST_DATA_SET, NETFLOW_5, Fields, Message, Template, Templates, shortest
 from features.records.exports.samplers import NAMERS, Samplers
@@ -51,10 +59,11 @@ def read_exports(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch
 
 
 class _Part(NamedTuple):
-    """Records of one set: their bytes, how many, their message, the number of its frame, the sampling of each."""
+    """Records of one set: their bytes, how many, source, message, the number of its frame, the sampling of each."""
 
     body: bytes
     records: int
+    source: tuple[object, ...]
     message: Message
     frame: int
     sampling: Floats
@@ -82,6 +91,7 @@ class _Stream:
         self._samplers = Samplers(rejects.notes)
         self._counters = Counters(rejects.notes)
         self._started_ms: dict[tuple[object, ...], float] = {}
+        self._guessed_ms: dict[tuple[object, ...], float] = {}
         self._gathered: dict[Fields, list[_Part]] = {}
         self._waiting: dict[tuple[object, ...], list[_Waiting]] = {}
         self._waiting_bytes = 0
@@ -157,9 +167,16 @@ class _Stream:
                 self._learn(source, numbers_of(body, count, fields))
         elif count:
             told = self._with_uptime(source, given.message)
-            named = tuple(field if field.name() in NAMERS else field._replace(enterprise=NOBODY) for field in fields)
-            sampling = self._samplers.of(source, numbers_of(body, count, named), count)
-            self._gathered.setdefault(fields, []).append(_Part(body, count, told, given.datagram.number, sampling))
+            named = tuple(
+                field if field.name() in (*NAMERS, ENDED) else field._replace(enterprise=NOBODY) for field in fields
+            )
+            numbers = numbers_of(body, count, named)
+            if told.uptime_ms is None and ENDED in numbers:
+                earliest = told.export_ms - float(numbers[ENDED].max())
+                self._guessed_ms[source] = min(earliest, self._guessed_ms.get(source, earliest))
+            sampling = self._samplers.of(source, numbers, count)
+            part = _Part(body, count, source, told, given.datagram.number, sampling)
+            self._gathered.setdefault(fields, []).append(part)
             self.records += count
         return count
 
@@ -175,12 +192,20 @@ class _Stream:
             return message
         return message._replace(uptime_ms=message.export_ms - started)
 
+    def _dated(self, part: _Part) -> _Part:
+        """Return records whose exporter told neither uptime nor start with the latest start that their ends allow."""
+        if part.message.uptime_ms is not None or part.source not in self._guessed_ms:
+            return part
+        self._rejects.notes["export.guessed_starts"] += part.records
+        uptime = part.message.export_ms - self._guessed_ms[part.source]
+        return part._replace(message=part.message._replace(uptime_ms=uptime))
+
     def released(self, names: list[str]) -> Iterator[Batch]:
         """Yield what is gathered, a batch for each template."""
         for fields, parts in self._gathered.items():
             count = sum(part.records for part in parts)
             raw = np.frombuffer(b"".join(part.body for part in parts), np.uint8).reshape(count, -1)
-            heard = _heard(parts)
+            heard = _heard([self._dated(part) for part in parts])
             self._rejects.saw(count)
             columns = columns_of(raw, fields, heard)
             yield Batch(

@@ -204,6 +204,17 @@ def test_options_are_passed_over(capture_of: Callable[..., Path]) -> None:
     assert extraction.counts["export.options_records"] == 1
 
 
+def test_an_exporter_that_tells_no_start(capture_of: Callable[..., Path]) -> None:
+    """Its start is the latest that the ends of its records allow: the last flow of all ended when it was exported."""
+    records = (key_record(1, 3_000, 4_000), key_record(2, 8_000, 9_000))
+    first = ipfix(a_set(2, template(*KEY)), a_set(300, records[0]))
+    rows, extraction = extracted(capture_of(first, ipfix(a_set(300, records[1]), sequence=1), port=4739))
+    ends = {row["fwd_packets"]: row["end"].timestamp() - EXPORTED_AT for row in rows}
+    assert ends == {1: -5.0, 2: 0.0}
+    assert [row["duration_s"] for row in rows] == [1.0, 1.0]
+    assert extraction.counts["export.guessed_starts"] == 2
+
+
 def test_sampling_counts_where_it_is_stated(capture_of: Callable[..., Path]) -> None:
     """A record that states 1 in 10 stands for ten times its packets and bytes."""
     stream = version_9(a_set(0, template(*KEY, (34, 4))), a_set(300, key_record(3) + struct.pack("!I", 10)))
