@@ -45,7 +45,7 @@ NETWORK_FILE, CARD_FILE = "network.keras", "detector.json"
 FAMILIARITY_FILE, VALIDATION_FILE, BENIGN_FILE = "familiarity.npz", "validation.npz", "benign.npz"
 ADAPTED = "adapt"
 """The part of a card's settings that says how the detector was adapted to a network; absent where it was not."""
-BATCH_FLOWS = 8_192
+BATCH_FLOWS = 4_096
 WORTH_COMPILING = 65_536
 SCORES, PROBABILITIES, FAR, ANY, ANOMALY = "scores", "probabilities", "far", "any_attack", "anomaly"
 NEAREST = 1e-6
