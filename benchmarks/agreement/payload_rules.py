@@ -11,6 +11,7 @@ from features.payload.quic_initial import client_handshake
 from features.payload.snippets import HELLO_BYTES, SIDE_BYTES
 
 KEPT_BYTES = SIDE_BYTES[0]
+DNS_HEADER_BYTES = 12
 EMPTY_HASH = hashlib.sha256(b"").hexdigest()[:12]
 NDPI_VERSIONS = {0x0300: "SSLv3", 0x0301: "TLSv1", 0x0302: "TLSv1.1", 0x0303: "TLSv1.2", 0x0304: "TLSv1.3"}
 QUIC_VERSIONS = {"1": "V-1", "2": "V-2"}
@@ -57,9 +58,17 @@ def unkept(value: Value) -> bool:
 
 
 def later_name(value: Value) -> bool:
-    """Tell whether a message of the flow asks for their name."""
-    names = {_plain(_question(one)) for one in value.every}
-    return _plain(value.theirs or "?") in names
+    """Tell whether a message of the flow asks for their name, of whatever class, and however many records it counts."""
+    return _plain(value.theirs or "?") in {_plain(_first_name(one)) for one in value.every}
+
+
+def _first_name(message: bytes) -> str:
+    """Return the labels behind a DNS header, whatever stands before and behind them."""
+    labels, at = [], DNS_HEADER_BYTES
+    while at < len(message) and message[at]:
+        labels.append(message[at + 1 : at + 1 + message[at]].decode("latin-1").lower())
+        at += 1 + message[at]
+    return ".".join(labels)
 
 
 def _question(message: bytes) -> str:

@@ -18,7 +18,7 @@ from features.captures.pieces import Buffer, Pieces
 from features.errors import CaptureError
 from features.kernel_types import Int
 
-BLOCK_BYTES = 1 << 19
+BLOCK_BYTES = 1 << 21
 FRAMES_PER_CHUNK = 8192
 
 

@@ -199,7 +199,7 @@ class _Run:
     def _decoded(self, block: np.ndarray, rows: np.ndarray) -> np.ndarray:
         kept = decode_frames(block, rows, self._packets, self._skipped, self._fragments, self._tunnels)
         if not self._vlan_in_key:
-            self._packets["vlan"] = 0
+            self._packets["vlan"][:kept] = 0
         return self._packets[:kept]
 
     def _meter(self, packets: np.ndarray, block: np.ndarray) -> Iterator[FlowBatch]:

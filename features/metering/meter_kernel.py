@@ -543,8 +543,8 @@ def _append(snippets: Snippets, first: Int, most: Int, block: np.ndarray, at: In
             head.tail = chunk
         count = min(CHUNK_BYTES - within, stop - at, most - head.length)
         target = chunks[head.tail]
-        for i in range(count):
-            target.bytes[within + i] = block[at + i]
+        for i in range(np.uint64(count)):  # an index that cannot be negative lets the loop copy many bytes at a time
+            target.bytes[np.uint64(within) + i] = block[np.uint64(at) + i]
         head.length += count
         at += count
     return at

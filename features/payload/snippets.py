@@ -69,8 +69,8 @@ def _take_out(snippets: Snippets, firsts: np.ndarray, out: np.ndarray, stops: np
         left = np.int64(chunks[chunk].length) if chunk != NEVER else 0
         while chunk != NEVER:
             count = min(left, CHUNK_BYTES)
-            for k in range(count):
-                out[at + k] = chunks[chunk].bytes[k]
+            for k in range(np.uint64(count)):  # as in the meter, many bytes at a time
+                out[np.uint64(at) + k] = chunks[chunk].bytes[k]
             at += count
             left -= count
             following = np.int64(chunks[chunk].next)

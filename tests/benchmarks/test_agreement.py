@@ -96,10 +96,10 @@ def test_inner_layer(tmp_path: Path) -> None:
     assert (tally.agree["both"], tally.agree["inside"]) == (0, 0)
 
 
-def question(name: bytes) -> bytes:
-    """A DNS query for the address of one label under example."""
+def question(name: bytes, space: int = 1) -> bytes:
+    """A DNS query for the address of one label under example, of the class of the internet or another one."""
     labels = bytes((len(name),)) + name + b"\7example\0"
-    payload = bytes.fromhex("123401000001000000000000") + labels + b"\0\1\0\1"
+    payload = bytes.fromhex("123401000001000000000000") + labels + b"\0\1" + space.to_bytes(2)
     return ipv4(UDP, struct.pack(">HHHH", 1000, 53, 8 + len(payload), 0) + payload)
 
 
@@ -109,13 +109,15 @@ def question(name: bytes) -> bytes:
         ("[proto: 5/DNS][Hostname/SNI: A.example]", (True, "")),
         ("[proto: 5/DNS]", (False, "theirs: not told of this flow")),
         ("[proto: 5/DNS][Hostname/SNI: b.example]", (False, "theirs: a later message's name")),
-        ("[proto: 5/DNS][Hostname/SNI: c.example]", (False, "")),
+        ("[proto: 5/DNS][Hostname/SNI: c.example]", (False, "theirs: a later message's name")),
+        ("[proto: 5/DNS][Hostname/SNI: d.example]", (False, "")),
     ],
 )
 def test_payload_is_compared(told: str, outcome: tuple[bool, str], tmp_path: Path) -> None:
     """The first question's name is ours; what the payload shows of theirs is a rule, all else is none."""
-    listing = ndpi_flow("UDP", (1000, 53), (2, 138, 0, 0)).replace("[proto: 0/Unknown]", told)
-    tally = compared(tmp_path, [ethernet(question(b"a")), ethernet(question(b"b"))], listing)
+    listing = ndpi_flow("UDP", (1000, 53), (3, 207, 0, 0)).replace("[proto: 0/Unknown]", told)
+    asked = [question(b"a"), question(b"b"), question(b"c", space=0x9401)]
+    tally = compared(tmp_path, [ethernet(one) for one in asked], listing)
     assert tally.payloads == {("dns_query", *outcome): 1}
 
 
