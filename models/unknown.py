@@ -6,7 +6,7 @@ score grows with its distance from all of them. Its threshold has a budget of fa
 benign validation flows on which no tag fires and that are reported all the same. Tags never depend on any of it.
 
 Sources: Lee et al. 2018 (Gaussians in a network's features for inputs it was not made for); Zong et al. 2018 (density
-of a compressed representation for anomalies). What else was measured: docs/decisions/0014-unknown-attacks.md.
+of a compressed representation for anomalies). What else was measured: docs/decisions/0016-unknown-attacks.md.
 """
 
 import warnings

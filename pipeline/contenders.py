@@ -52,6 +52,7 @@ class Contender:
         thresholds: One a tag.
         validation: Its scores of the validation flows.
         calibration: Its scores as probabilities.
+        detector: Itself, where it is one that looks for unknown attacks.
     """
 
     name: str
@@ -59,6 +60,25 @@ class Contender:
     thresholds: tuple[float, ...]
     validation: ScoredFlows | None = None
     calibration: Calibration | None = None
+    detector: Detector | None = None
+
+    def unknown(self, flows: TagDataset) -> dict[str, Any] | None:
+        """Return what reporting unknown attacks does on flows whose truth is known; None where none are looked for.
+
+        Returns:
+            ``flows`` reported, ``false_alarm_rate``: share of benign flows that are, and ``silent_rate`` with them:
+            share of attack flows on which no tag fires and that are not reported either.
+        """
+        if self.detector is None or self.detector.card.unknown is None:
+            return None
+        answers = self.detector.answers(flows.features)
+        reported, fired = self.detector.unknown(answers), self.detector.fired(answers.scores).any(axis=1)
+        attack = flows.attack
+        return {
+            "flows": int(reported.sum()),
+            "false_alarm_rate": float(reported[~attack].mean()) if not attack.all() else None,
+            "silent_rate": float((~fired & ~reported)[attack].mean()) if attack.any() else None,
+        }
 
     def evaluation(self, flows: TagDataset) -> dict[str, Any]:
         """Return its figures on flows whose truth is known, plain values."""
@@ -120,7 +140,7 @@ def judge(labelled: Path, detector: Path, beside: Path | None) -> tuple[int, dic
     Arguments and errors as for `contenders_on`.
     """
     flows, contenders = contenders_on(labelled, detector, beside)
-    return len(flows), {contender.name: contender.evaluation(flows) for contender in contenders}
+    return len(flows), {one.name: {**one.evaluation(flows), UNKNOWN: one.unknown(flows)} for one in contenders}
 
 
 def contenders_on(labelled: Path, detector: Path, beside: Path | None) -> tuple[TagDataset, list[Contender]]:
@@ -150,7 +170,7 @@ def trained_beside(folder: Path) -> list[Contender]:
 
 def _network(name: str, detector: Detector) -> Contender:
     card = detector.card
-    return Contender(name, detector.score, card.thresholds.values, detector.validation, card.calibration)
+    return Contender(name, detector.score, card.thresholds.values, detector.validation, card.calibration, detector)
 
 
 def fit_network(train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> dict[str, Any]:

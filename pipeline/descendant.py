@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from features.labels.vocabulary import UNKNOWN
 from models.detector import ADAPTED, Detector
 from models.registry import CHALLENGER, CHAMPION, RegisteredDetector, promote, register
 from models.tracking import InputNote, tracked_run
@@ -50,7 +51,9 @@ def enter(one: Descendant, settings: Settings) -> Registered:
     card = Detector.load(one.folder).card
     lineage = {"flowtag.parent": title, "flowtag.parent_run": one.parent.run_id}
     with tracked_run(where, f"{one.made} {title}", {"flowtag.parent": title}) as run:
-        run.parameters({name: card.settings[name] for name in ("thresholds", ADAPTED) if name in card.settings})
+        run.parameters(
+            {name: card.settings[name] for name in ("thresholds", UNKNOWN, ADAPTED) if name in card.settings}
+        )
         run.inputs(one.inputs)
         run.figures({f"detector.valid.{name}": value for name, value in _numbers(card.validation)} | dict(one.figures))
         example = np.array([[np.nan if value is None else value for value in card.benign_medians]], np.float32)

@@ -12,7 +12,7 @@ from pipeline.settings import Settings
 from pipeline.traffic import table_name
 from pipeline.train import DETECTOR, detector_folder
 
-VERSION = 1
+VERSION = 2
 
 
 def evaluate(labelled: Path, detector: Path, settings: Settings) -> StageResult:

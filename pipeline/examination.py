@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from features.errors import Uncalibrated
+from features.labels.vocabulary import UNKNOWN
 from models.calibration import reliability, tag_calibration_errors
 from models.confusion import confusions
 from models.dataset import TagDataset
@@ -43,6 +44,7 @@ def _figures(contender: Contender, flows: TagDataset, scores: Matrix, blocks: Bl
     mixed = confusions(flows.tags, fired_tags(scores, contender.thresholds), flows.tag_names)
     return {
         **figures.to_dict(),
+        UNKNOWN: contender.unknown(flows),
         "false_alarms_per_hour": alarms / blocks.hours if blocks.hours and figures.benign_flows else None,
         "intervals": intervals(flows.tags, scores, contender.thresholds, blocks.of_flow, flows.tag_names),
         "at_budgets": [

@@ -10,11 +10,11 @@ from pipeline.evaluate import trained_beside
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.progress import say
 from pipeline.registered import Champion
-from pipeline.report_text import NAMES, UNKNOWN, table
+from pipeline.report_text import NAMES, UNKNOWN, table, unknown_lines
 from pipeline.settings import Settings
 from pipeline.traffic import table_name
 
-VERSION = 3
+VERSION = 4
 CONFUSIONS_SHOWN = 10
 EXAMINED, TEXT = "examined.json", "examined.txt"
 
@@ -65,6 +65,7 @@ def _lines(found: Plain) -> Iterator[str]:
     yield ""
     yield from table([("at their own thresholds", *names), *_overall(list(contenders.values()))])
     yield from _elsewhere(found["background"])
+    yield from unknown_lines(first)
     yield ""
     yield "Per tag, of the detector"
     yield from table([("tag", "positives", "fired", "precision", "recall", "average precision"), *_tags(first)])

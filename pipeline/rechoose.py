@@ -5,12 +5,14 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from features.errors import ModelError
-from models.detector import ADAPTED, VALIDATION_FILE, Detector
+from features.labels.vocabulary import UNKNOWN
+from models.detector import ADAPTED, VALIDATION_FILE, Detector, DetectorCard
 from models.intervals import intervals
 from models.metrics import Evaluation, evaluate
 from models.registry import resolve
 from models.scored_flows import ScoredFlows
 from models.thresholds import ThresholdSettings
+from models.unknown import UnknownCut, UnknownSettings
 from models.verdict import judge
 from pipeline.descendant import Descendant, enter, put_in_use, title_of
 from pipeline.progress import say
@@ -28,6 +30,7 @@ class Rechosen:
     budget: float
     evaluation: Evaluation
     intervals: dict[str, tuple[float, float]]
+    unknown: UnknownCut | None
 
 
 def rechoose(budget: Budget, uri: str, settings: Settings) -> Rechosen:
@@ -40,7 +43,8 @@ def rechoose(budget: Budget, uri: str, settings: Settings) -> Rechosen:
 
     Raises:
         NoChampion: There is no such detector.
-        ModelError: It keeps no scores of its validation flows, or was adapted to a network.
+        ModelError: It keeps no scores of its validation flows, or was adapted to a network, or is asked for unknown
+            attacks and never looked for any.
         Uncalibrated: Nothing is detected within the budget.
         ServiceError: MLflow's database or server does not answer.
     """
@@ -57,15 +61,15 @@ def rechoose(budget: Budget, uri: str, settings: Settings) -> Rechosen:
     flows = detector.validation
     if flows is None:
         raise ModelError("the detector keeps no scores", uri, VALIDATION_FILE, "", "flowtag train")
-    share = flows.share_for(budget.per_hour) if budget.per_hour is not None else budget.share
-    asked = settings.thresholds.model_copy(update={"false_alarm_budget": share})
+    asked = settings.thresholds.model_copy(update={"false_alarm_budget": _share(budget, flows, detector.card)})
     cuts = ThresholdSettings(**asked.model_dump())
     chosen = flows.thresholds(cuts)
     figures = evaluate(flows.tags, flows.scores, chosen.values, detector.card.tag_names)
+    card = _with_unknown(detector.card, flows, chosen.values, budget.unknown)
     card = replace(
-        detector.card,
+        card,
         thresholds=chosen,
-        settings={**detector.card.settings, "thresholds": asdict(cuts)},
+        settings={**card.settings, "thresholds": asdict(cuts)},
         validation=figures.to_dict(),
     )
     settings = settings.model_copy(update={"thresholds": asked})
@@ -77,7 +81,35 @@ def rechoose(budget: Budget, uri: str, settings: Settings) -> Rechosen:
         registered = put_in_use(registered, card.view, settings)
     say(f"MLflow: {registered}")
     sure = _intervals(flows, card.tag_names, chosen.values)
-    return Rechosen(registered, title_of(parent), cuts.false_alarm_budget, figures, sure)
+    return Rechosen(registered, title_of(parent), cuts.false_alarm_budget, figures, sure, card.unknown)
+
+
+def _share(budget: Budget, flows: ScoredFlows, card: DetectorCard) -> float:
+    """Return the share of benign flows on which a tag may fire: as asked, else as it was chosen for."""
+    if budget.per_hour is not None:
+        return flows.share_for(budget.per_hour)
+    return float(card.settings["thresholds"]["false_alarm_budget"]) if budget.share is None else budget.share
+
+
+def _with_unknown(
+    card: DetectorCard, flows: ScoredFlows, values: tuple[float, ...], asked: float | None
+) -> DetectorCard:
+    """Return the card with where unknown attacks are reported under a budget, its own where none is asked for.
+
+    Raises:
+        ModelError: One is asked for, and the detector never looked for anything unknown.
+    """
+    if flows.anomalies is None:
+        if asked is None:
+            return card
+        raise ModelError(
+            "the detector looks for nothing unknown",
+            "flowtag thresholds --unknown",
+            next_step="flowtag train --set unknown.false_alarm_budget=0.001",
+        )
+    chosen = UnknownSettings(**card.settings[UNKNOWN]) if asked is None else UnknownSettings(asked)
+    cut = flows.unknown_cut(values, chosen.false_alarm_budget) if chosen.false_alarm_budget else None
+    return replace(card, unknown=cut, settings={**card.settings, UNKNOWN: chosen.to_dict()})
 
 
 def _intervals(

@@ -112,6 +112,7 @@ def _entered(trained: StageResult, tables: Tables, settings: Settings) -> Regist
     with tracked_run(where, name, told) as run:
         _log(run, notes, tables, settings)
         _log_reliability(run, trained.path / DETECTOR)
+        _log_unknown(run, trained.path / DETECTOR)
         number = register_version(where, run.run_id, name, trained.path / DETECTOR, _example(tables, view), told)
         promote(where, name, number, in_view(CHALLENGER, view.name))
         if verdict.accepted:
@@ -127,7 +128,7 @@ def _with_receipt(registered: Registered, artifact: Path) -> Built:
 
 def _log(run: TrackedRun, notes: dict[str, Any], tables: Tables, settings: Settings) -> None:
     """Log settings, inputs, and for each contender its epochs and its figures on the validation flows."""
-    sections = ("meter", "network", "loss", "training", "thresholds", "verdict")
+    sections = ("meter", "network", "loss", "training", "thresholds", "unknown", "verdict")
     run.parameters({section: getattr(settings, section).model_dump(mode="json") for section in sections})
     if tables.background:
         run.parameters({"background": settings.background.model_dump(mode="json", exclude={"sources"})})
@@ -140,6 +141,13 @@ def _log(run: TrackedRun, notes: dict[str, Any], tables: Tables, settings: Setti
         run.figures({f"{contender}.valid.{key}": value for key, value in _numbers(note["validation"])})
         run.figures({f"{contender}.background.{key}": value for key, value in _known(note.get("background", {}))})
     run.plain(notes, TRAINING_FILE)
+
+
+def _log_unknown(run: TrackedRun, detector: Path) -> None:
+    """Log what reporting unknown attacks does on the validation flows, where they are looked for."""
+    cut = read_card(detector).unknown
+    figures = asdict(cut) if cut else {}
+    run.figures({f"detector.valid.unknown.{name}": value for name, value in figures.items() if value is not None})
 
 
 def _log_reliability(run: TrackedRun, detector: Path) -> None:

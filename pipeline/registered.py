@@ -55,17 +55,28 @@ class Champion:
 
 @dataclass(frozen=True)
 class Budget:
-    """How many false alarms there may be: as a share of benign flows, or per hour of traffic; one of them is given."""
+    """How many false alarms there may be; at least one of the three is given, and of the first two at most one.
+
+    Attributes:
+        share: Of benign flows on which a tag may fire; the detector's own where neither is given.
+        per_hour: The same per hour of traffic.
+        unknown: Share of benign flows that may be reported as unknown; None leaves the detector's own budget.
+    """
 
     share: float | None = None
     per_hour: float | None = None
+    unknown: float | None = None
 
     def __post_init__(self) -> None:
-        """Refuse none, both, and what is no budget."""
-        given = [value for value in (self.share, self.per_hour) if value is not None]
-        if len(given) != 1 or not 0 <= given[0] < float("inf"):
+        """Refuse none, two for the tags, and what is no budget."""
+        of_tags = [value for value in (self.share, self.per_hour) if value is not None]
+        given = [*of_tags, *([] if self.unknown is None else [self.unknown])]
+        if not given or len(of_tags) > 1 or not all(0 <= value < float("inf") for value in given):
             raise ConfigError(
-                "no budget of false alarms", "flowtag thresholds", "--budget SHARE or --per-hour NUMBER", str(given)
+                "no budget of false alarms",
+                "flowtag thresholds",
+                "--budget SHARE or --per-hour NUMBER, --unknown SHARE",
+                str(given),
             )
 
 

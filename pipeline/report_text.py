@@ -80,11 +80,20 @@ def _truth(truth: Plain) -> Iterator[str]:
             *((title, *(_ratio(truth[name][key]) for name in contenders)) for title, key in scores),
         ]
     )
+    yield from unknown_lines(first)
     yield ""
     yield "Per tag: precision / recall"
     yield from table(
         [("tag", "positives", *(NAMES.get(name, name) for name in contenders)), *_per_tag(truth, contenders)]
     )
+
+
+def unknown_lines(detector: Plain) -> Iterator[str]:
+    """Yield what reporting unknown attacks adds to a detector's tags; nothing for one that looks for none."""
+    found = detector.get(vocabulary.UNKNOWN)
+    if found:
+        silent, alarms = _percent(found["silent_rate"]), _percent(found["false_alarm_rate"])
+        yield f"With unknown beside the tags: silent rate {silent}, and {alarms} more false alarms"
 
 
 def _per_tag(truth: Plain, contenders: Sequence[str]) -> Iterator[tuple[str, ...]]:

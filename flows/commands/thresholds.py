@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 def thresholds(
     budget: Annotated[float | None, typer.Option("--budget", help="Share of benign flows that may fire.")] = None,
     per_hour: Annotated[float | None, typer.Option("--per-hour", help="False alarms per hour of traffic.")] = None,
+    unknown: Annotated[
+        float | None, typer.Option("--unknown", help="Share that may be reported as unknown beside it; 0: off.")
+    ] = None,
     detector: Annotated[str, typer.Option("--detector", metavar="URI", help="Whose [the one in use].")] = "",
     state: State = None,
     config: ConfigFile = None,
@@ -32,7 +35,7 @@ def thresholds(
     from flows.session import watched
     from pipeline.registered import Budget, require_registry
 
-    wanted = Budget(budget, per_hour)
+    wanted = Budget(budget, per_hour, unknown)
     require_registry(settings)
     with watched(settings):
         from pipeline.rechoose import rechoose
@@ -53,4 +56,7 @@ def _text(found: "Rechosen") -> str:
         sure = found.intervals.get(name)
         within = f" (95 %: {sure[0]:.3%} to {sure[1]:.3%})" if sure else ""
         lines.append(f"validation flows: {title} {getattr(found.evaluation, name):.3%}{within}")
+    if found.unknown:
+        silent = f"silent rate with it {found.unknown.silent_rate or 0.0:.3%}"  # thresholds need attack flows
+        lines.append(f"reported as unknown: {found.unknown.false_alarm_rate:.3%} of the benign flows, {silent}")
     return "\n".join(lines)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from features.labels.vocabulary import UNKNOWN
 from models.adaptation import AdaptSettings, Mask, Scores, lifted, suspects
 from models.calibration import fit_calibration
 from models.dataset import TagDataset
@@ -14,6 +15,7 @@ from models.losses import LossSettings
 from models.metrics import evaluate, false_alarm_rate, silent_rate
 from models.scored_flows import ScoredFlows
 from models.thresholds import NEVER_FIRES, Thresholds, ThresholdSettings
+from models.unknown import anomalies_of, choose_cut, measure_benign
 from pipeline.adapting.adapted import Side, Sources, Suspect
 from pipeline.adapting.local_flows import LocalFlows, joined, read_labelled, read_local, require_enough
 from pipeline.progress import Step, advance
@@ -69,6 +71,7 @@ def make(parent: Detector, sources: Sources, settings: AdaptSettings, budget: fl
     cuts = lifted(parent.card.thresholds.values, scores, budget, known[1].attacks if known[1] else None)
     adapted = _with_card(tuned, cuts, known[1], settings)
     adapted = replace(adapted, familiarity=_familiarity(parent, adapted, used))
+    adapted = _with_unknown(adapted, used)
     ruled_out = np.isin(split.held_out.sources, np.unique(split.used.sources[aside]))
     truth = "" if known[1] is None else HELD_OUT if learned else STORED
     sides = [_side(one, split.held_out, ruled_out, flows) for one, flows in zip((parent, adapted), known, strict=True)]
@@ -144,10 +147,31 @@ def _least_positives(card: DetectorCard) -> int:
 
 def _familiarity(parent: Detector, adapted: Detector, used: LocalFlows) -> Familiarity:
     """Return what the parent knows and the local traffic beside it, whose last part says how far it reaches."""
+    local = measure_familiarity(adapted.network, *_parted(adapted, used))
+    return parent.familiarity.with_local(local) if parent.familiarity else local
+
+
+def _with_unknown(adapted: Detector, used: LocalFlows) -> Detector:
+    """Return the detector with the local flows as what is benign, and unknown what is unlike them.
+
+    Where benign flows lie is told by the first local flows, from where on flows are reported by the last ones.
+    """
+    budget = adapted.card.settings.get(UNKNOWN, {}).get("false_alarm_budget")
+    if not budget:
+        return adapted
+    earlier, later = _parted(adapted, used)
+    benign = measure_benign(adapted.network, [earlier])
+    anomalies = anomalies_of(adapted.network, benign, later.features)
+    cut = choose_cut(later.attack, _any(adapted, adapted.score(later.features)), anomalies, budget)
+    validation = adapted.validation and replace(adapted.validation, anomalies=None)
+    return replace(adapted, card=replace(adapted.card, unknown=cut), benign=benign, validation=validation)
+
+
+def _parted(adapted: Detector, used: LocalFlows) -> tuple[TagDataset, TagDataset]:
+    """Return the local flows to measure by and, behind them, those that say how far that reaches."""
     cut = int(REACH_SHARE * len(used))
     earlier, later = (used.rows(part).as_benign(adapted.card) for part in (slice(cut), slice(cut, None)))
-    local = measure_familiarity(adapted.network, earlier, later)
-    return parent.familiarity.with_local(local) if parent.familiarity else local
+    return earlier, later
 
 
 def _side(detector: Detector, flows: LocalFlows, ruled_out: Mask, known: ScoredFlows | None) -> Side:

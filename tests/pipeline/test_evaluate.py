@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from features.errors import SchemaError
+from features.labels.vocabulary import UNKNOWN
 from models.detector import Detector
 from pipeline.evaluate import evaluate
 from pipeline.register import champion
@@ -30,9 +31,17 @@ def test_three_contenders_on_the_same_flows(world: World) -> None:
     )
     truth = pq.read_table(labelled.path)
     attack = np.array([bool(tags) for tags in truth["tags"].to_pylist()])
-    fired = np.isin(truth["flow_id"].to_numpy(), detections["flow_id"].to_numpy())
+    is_unknown = np.array([tags == [UNKNOWN] for tags in detections["tags"].to_pylist()])
+    flow_ids, reported = truth["flow_id"].to_numpy(), detections["flow_id"].to_numpy()
+    fired, unknown = (np.isin(flow_ids, reported[of]) for of in (~is_unknown, is_unknown))
     assert figures["detector"]["silent_rate"] == pytest.approx(1 - fired[attack].mean())
     assert figures["detector"]["false_alarm_rate"] == pytest.approx(fired[~attack].mean())
+    assert figures["detector"]["unknown"] == {
+        "flows": unknown.sum(),
+        "silent_rate": pytest.approx(1 - (fired | unknown)[attack].mean()),
+        "false_alarm_rate": pytest.approx(unknown[~attack].mean()),
+    }
+    assert figures["plain_bce"]["unknown"] is figures["boosting"]["unknown"] is None
     assert evaluate(labelled.path, detector, world.settings) == replace(result, reused=True)
 
 

@@ -69,6 +69,21 @@ def test_a_budget_per_hour_is_kept(own: Settings) -> None:
     assert found.budget == pytest.approx(600 * flows.blocks.hours / found.evaluation.benign_flows)
 
 
+def test_another_budget_for_unknown_leaves_the_tags(own: Settings) -> None:
+    """Version 2 reports more flows as unknown within its budget under the same thresholds; version 3 looks for none."""
+    before = Detector.load(champion(own).folder).card
+    rechoose(Budget(unknown=0.05), CHAMPION, own)
+    after = Detector.load(champion(own).folder)
+    assert before.unknown
+    assert after.card.unknown
+    assert after.card.unknown.threshold < before.unknown.threshold
+    assert before.unknown.false_alarm_rate < after.card.unknown.false_alarm_rate <= 0.05
+    assert after.card.settings["unknown"] == {"false_alarm_budget": 0.05}
+    np.testing.assert_allclose(after.card.thresholds.values, before.thresholds.values, rtol=1e-6)
+    assert rechoose(Budget(unknown=0.0), CHAMPION, own).unknown is None
+    assert Detector.load(champion(own).folder).card.unknown is None
+
+
 def test_what_cannot_be_chosen_from(own: Settings) -> None:
     """No such version; a detector that kept no scores; a budget that is none, or two."""
     with pytest.raises(NoChampion):

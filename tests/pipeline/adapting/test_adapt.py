@@ -14,6 +14,7 @@ from mlflow import MlflowClient
 from features.errors import InputError, ModelError, ModelMismatch, NoChampion, SchemaError
 from features.schema import COLUMNS
 from features.table import GIVEN
+from models.dataset import feature_matrix
 from models.detector import VALIDATION_FILE, Detector, weights_digest
 from models.registry import resolve
 from pipeline.adapting.adapt import adapt
@@ -106,6 +107,19 @@ def test_the_guard_knows_the_network(lifted: Adapted) -> None:
     assert (lifted.before.far or 0) > 0.3
     assert lifted.after.far is not None
     assert lifted.after.far < lifted.limit
+
+
+def test_unknown_is_what_is_unlike_the_network(away: Away, lifted: Adapted) -> None:
+    """Local flows that its parent calls unknown are not to the adapted version; no cut is left from other flows."""
+    before, after = (Detector.load(away.folder(n)) for n in (1, lifted.registered.version))
+    assert after.card.unknown
+    assert after.card.unknown.silent_rate is None
+    assert after.validation
+    assert after.validation.anomalies is None
+    flows = feature_matrix(pq.read_table(away.clean).combine_chunks().to_batches()[0], after.card.feature_names)
+    anomalies = [one.answers(flows).anomalies for one in (before, after)]
+    assert np.median(anomalies[1]) < np.median(anomalies[0])
+    assert after.unknown(after.answers(flows)).mean() < 0.02
 
 
 def test_attacks_in_the_traffic_are_set_aside(away: Away, lifted: Adapted) -> None:
