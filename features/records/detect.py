@@ -16,7 +16,7 @@ from features.records.cells import addresses
 from features.records.exports.datagrams import carries_exports, exported_names
 from features.records.exports.decoding import EXPORT_COLUMNS
 from features.records.json_array import complete_objects
-from features.records.json_layout import json_layout
+from features.records.json_layout import is_object, json_layout
 from features.records.layout import EXPORT, JSON_ARRAY, PARQUET, SEPARATED, Layout
 from features.records.mapping import read_mapping
 from features.records.parquet_reading import column_names
@@ -27,6 +27,7 @@ from features.records.spelling import told_by
 
 DELIMITERS = ("\t", ",", ";", "|", "^", " ")
 BOM = "\ufeff"
+JSON_BEGINS = ("{", "[")
 HEADER_WITHIN, SEEN_LINES = 10, 100
 DECIMAL_COMMA, DECIMAL_POINT = re.compile(r"[+-]?\d+,\d+"), re.compile(r"[+-]?\d+\.\d+")
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
@@ -68,13 +69,13 @@ def layout_of(path: Path, adapters: tuple[Adapter, ...], delimiters: tuple[str, 
     first = next((line for line in lines if line.strip()), "")
     if first.lstrip().startswith("#"):
         found = _zeek(path, lines, adapters) or _with_header(lines, adapters, delimiters)
-    elif first.lstrip().startswith(("{", "[")):
-        in_lines = first.lstrip().startswith("{") and first.strip() != "{"
-        found = (
-            json_layout(path, lines, adapters)
-            if in_lines
-            else json_layout(path, complete_objects(text)[0], adapters, JSON_ARRAY)
-        )
+    elif first.lstrip().startswith(JSON_BEGINS):
+        found = None
+        if not is_object(first):  # objects over several lines, in an array, or one behind the other
+            objects, rest = complete_objects(text)
+            whole = not rest or rest.startswith("{")
+            found = json_layout(path, objects, adapters, JSON_ARRAY) if whole else None
+        found = found or json_layout(path, lines, adapters)
     else:
         found = _with_header(lines, adapters, delimiters) or _without_header(lines, adapters, delimiters)
     if found is None:
@@ -190,7 +191,8 @@ def _zeek(path: Path, lines: list[str], adapters: tuple[Adapter, ...]) -> Layout
 
 def _with_header(lines: list[str], adapters: tuple[Adapter, ...], delimiters: tuple[str, ...]) -> Layout | None:
     """Look for a header among the first lines: tools and people write a word or two before it."""
-    first = [(number, line) for number, line in enumerate(lines[:HEADER_WITHIN], 1) if line.strip()]
+    numbered = enumerate(lines[:HEADER_WITHIN], 1)
+    first = [(number, line) for number, line in numbered if line.strip() and not line.lstrip().startswith(JSON_BEGINS)]
     for (number, line), delimiter in product(first, delimiters):
         columns = _distinct(_cells(line, delimiter))
         if told := told_by(columns, adapters):

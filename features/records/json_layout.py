@@ -50,6 +50,11 @@ def json_layout(path: Path, texts: list[str], adapters: tuple[Adapter, ...], for
     return Layout(adapter, form, tuple(types), nulls=("", *adapter.nulls), types=types, own_names=own)
 
 
+def is_object(text: str) -> bool:
+    """Tell whether a text is one JSON object."""
+    return any(True for _ in _objects([text]))
+
+
 def _objects(lines: Iterable[str]) -> Iterator[Object]:
     """Yield the objects among some texts, nested keys joined with |."""
     for line in lines:

@@ -259,3 +259,22 @@ def test_decimal_commas(rows_of: Callable[[str], Rows]) -> None:
     cells = (HEADER + line().replace("1600000000", "1600000000.25")).replace(",", ";").split("\n")
     text = "\n".join([cells[0], cells[1].replace("1600000000.25", "1600000000,25").replace(";1.5;", ";1,5;"), ""])
     assert rows_of(text) == [expected]
+
+
+@pytest.mark.parametrize("between", [",\n", "", " ", "\n\n"])
+def test_objects_one_behind_the_other(record_file: Callable[..., Path], between: str) -> None:
+    """Objects with commas behind their lines, or all on one line, are read as those of an array are."""
+    path = record_file(between.join(json.dumps(eve(second)) for second in range(3)))
+    assert outcome(path) == (3, {}, [])
+
+
+def test_json_is_no_header(record_file: Callable[..., Path]) -> None:
+    """Behind a word that is none, JSON lines are refused, not taken for separated text whose header they are."""
+    with pytest.raises(RecordError, match="known kind"):
+        outcome(record_file("// exported\n" + json.dumps(eve()) + "\n"))
+
+
+def test_a_first_line_with_more_behind_its_object_costs_that_line(record_file: Callable[..., Path]) -> None:
+    """What follows an object on its line, and is none, does not make an array of the file."""
+    lines = [json.dumps(eve(second)) for second in range(3)]
+    assert outcome(record_file("\n".join([lines[0] + " and so on", *lines[1:], ""]))) == (2, {"bad_json": 1}, [1])
