@@ -114,6 +114,34 @@ def test_protocol_of_ja4(protocol: bytes, shown: str) -> None:
     assert str(facts["tls_ja4"]).split("_")[0] == f"t12i0101{shown}"
 
 
+def naive_hash(*lists: list[int]) -> str:
+    """Return JA4's hash of lists of numbers, the empty ones left out."""
+    text = "_".join(",".join(f"{number:04x}" for number in numbers) for numbers in lists if numbers)
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+@given(
+    st.lists(st.integers(0, 0xFFFF) | st.sampled_from([0x0A0A, 0xFAFA, 0x1301]), max_size=400),
+    st.lists(st.integers(14, 0xFFFF) | st.sampled_from([0x2A2A, 0, 16, 500]), max_size=300),
+    st.lists(st.integers(0, 0xFFFF), max_size=60),
+)
+@settings(deadline=None, max_examples=40)
+def test_any_lists(ciphers: list[int], extensions: list[int], algorithms: list[int]) -> None:
+    """Lists of whatever length and order, with GREASE and repeats among them, are hashed as a naive reading does."""
+    grease = {0x0A0A + 0x1010 * step for step in range(16)}
+    listed = [(13, sized(b"".join(one.to_bytes(2) for one in algorithms)))]
+    listed += [(number, b"") for number in extensions if number != 43]
+    facts = tls_facts(hello(b"".join(one.to_bytes(2) for one in ciphers), listed))
+    plain = sorted(number for number in ciphers if number not in grease)
+    kinds = sorted({number for number, _ in listed} - grease)
+    hashed = [number for number in kinds if number not in (0, 16)]
+    second = naive_hash(hashed, [number for number in algorithms if number not in grease])
+    named = "d" if 0 in kinds else "i"
+    head = f"t12{named}{min(len(plain), 99):02}{min(len(kinds), 99):02}00"
+    assert facts["tls_ja4"] == f"{head}_{naive_hash(plain) if plain else 12 * '0'}_{second}"
+    assert (facts["tls_cipher_count"], facts["tls_extension_count"]) == (len(plain), len(kinds))
+
+
 def test_bare_hello() -> None:
     """Without extensions the second hash is zeros, without ciphers the first; old versions are named."""
     body = b"\3\1" + bytes(32) + b"\0" + sized(b"\0\x2f") + b"\1\0"
