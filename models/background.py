@@ -71,13 +71,18 @@ class Background:
         learned: To learn from.
         held_out: Of other sources, or of a later time.
         senders: Of the learned flows, and behind them of those held out.
+        half: Of which half of the sources each learned flow is, 0 or 1, shape (n_learned,).
         settings: How they were chosen.
+        unlearned: On which learned flows a network fires that has learned only those of the other half; None where
+            nobody tried.
     """
 
     learned: TagDataset
     held_out: TagDataset
     senders: Senders
+    half: npt.NDArray[np.int64]
     settings: BackgroundSettings
+    unlearned: Mask | None = None
 
     def beside(self, labelled: TagDataset, scratch: Path | None = None) -> TagDataset:
         """Return labelled flows with the learned ones behind them; scratch as for `models.dataset.read_dataset`."""
@@ -99,13 +104,16 @@ class Background:
 
         Returns:
             ``learned`` and ``held_out`` flows, ``false_alarm_rate`` of those held out (None of none), and ``firing``:
-            the senders most of whose flows fire, though they were taken for benign; those of most flows first.
+            the senders most of whose flows fire, though they were taken for benign; those of most flows first. Of
+            learned flows that is what they did before they were learned, if somebody tried.
         """
+        held_out = fired[len(self.learned) :]
+        if self.unlearned is not None:
+            fired = np.concatenate([self.unlearned, held_out])
         flows = np.bincount(self.senders.of_flow, minlength=len(self.senders.names))
         firing = np.bincount(self.senders.of_flow, weights=fired, minlength=len(self.senders.names)).astype(np.int64)
         mostly = np.flatnonzero((flows > 0) & (firing >= SUSPECT_SHARE * flows))
         order = mostly[np.argsort(-flows[mostly], kind="stable")].tolist()
-        held_out = fired[len(self.learned) :]
         return {
             "learned": len(self.learned),
             "held_out": len(held_out),

@@ -62,7 +62,7 @@ def read_background(
         "tagged": tagged,
         "over_share": len(flows.source) - used - tagged,
     }
-    return Background(learned, held_out, senders, settings), counts
+    return Background(learned, held_out, senders, _halves(flows.source[chosen[0]]), settings), counts
 
 
 class _Flows:
@@ -147,6 +147,14 @@ def _dataset(tables: Sequence[Path], rows: Rows, like: TagDataset, scratch: Path
                 begin, filled = begin + batch.num_rows, filled + len(inside)
     tags = np.zeros((len(rows), len(like.tag_names)), np.uint8)
     return TagDataset(features, tags, like.feature_names, like.tag_names)
+
+
+def _halves(source: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Return the half of each flow by its source: from the largest source to the smallest in turn."""
+    sizes = np.bincount(source)
+    turn = np.empty(len(sizes), np.int64)
+    turn[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes)) % 2
+    return turn[source]
 
 
 def _require_enough(learned: TagDataset, held_out: TagDataset) -> None:

@@ -32,6 +32,7 @@ from models.thresholds import Thresholds, ThresholdSettings
 from models.training import TrainedNetwork, TrainingSettings, train_network
 from models.unknown import UnknownSettings, anomalies_of, measure_benign
 from models.watch import EpochResult
+from pipeline.first_fit import with_first_fit
 from pipeline.progress import Step, advance, say
 from pipeline.train import DETECTOR, TRAINING_FILE
 
@@ -121,6 +122,9 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
         ModelError: As `train_network` and `choose_thresholds` say.
     """
     folder.mkdir()
+    if choice.background and choice.cuts:
+        tried = with_first_fit(choice.background, (train, valid), choice.training, choice.cuts)
+        choice = replace(choice, background=tried)
     plain = replace(
         choice, training=replace(choice.training, loss=LossSettings(penalty="none")), cuts=None, blocks=None
     )

@@ -75,7 +75,7 @@ def _say_what_fires(card: DetectorCard) -> None:
     )
     for one in firing[:SENDERS_NAMED]:
         say(
-            f"background: {one['fired']:,} of {one['flows']:,} flows of {one['sender']} fire though taken for benign: "
+            f"background: {one['fired']:,} of {one['flows']:,} flows of {one['sender']} fire unless learned as benign: "
             "an attack among ordinary traffic? Leave it out, or label it"
         )
     if len(firing) > SENDERS_NAMED:

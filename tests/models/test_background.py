@@ -1,5 +1,7 @@
 """Background: joins the labelled flows, names who fires although taken for benign."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -16,7 +18,8 @@ def benign(flows: int, first: float = 0.0) -> TagDataset:
 def background(attack_share: float = 0.0) -> Background:
     """Return six learned flows of senders a, a, a, b, b, c and four held out of d, d, d, e."""
     senders = Senders(np.array([0, 0, 0, 1, 1, 2, 3, 3, 3, 4]), ("a", "b", "c", "d", "e"))
-    return Background(benign(6), benign(4, 6.0), senders, BackgroundSettings(attack_share=attack_share))
+    half = np.array([0, 0, 0, 1, 1, 0])
+    return Background(benign(6), benign(4, 6.0), senders, half, BackgroundSettings(attack_share=attack_share))
 
 
 def test_learned_flows_join_the_labelled_ones() -> None:
@@ -38,6 +41,14 @@ def test_who_fires_is_named() -> None:
         "false_alarm_rate": 0.75,
         "firing": [{"sender": "d", "flows": 3, "fired": 3}, {"sender": "b", "flows": 2, "fired": 1}],
     }
+
+
+def test_what_fired_before_it_was_learned_is_named() -> None:
+    """Learned flows count as they did before they were learned, held-out ones as they do; the rate is theirs alone."""
+    tried = replace(background(), unlearned=np.array([1, 1, 0, 0, 0, 0], np.bool_))
+    told = tried.told(np.array([0, 0, 0, 1, 1, 0, 0, 0, 0, 1], np.bool_))
+    assert told["firing"] == [{"sender": "a", "flows": 3, "fired": 2}, {"sender": "e", "flows": 1, "fired": 1}]
+    assert told["false_alarm_rate"] == 0.25
 
 
 def test_attackers_are_set_aside_only_where_asked() -> None:
