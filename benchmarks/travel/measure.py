@@ -63,6 +63,8 @@ class Judged:
 
 def judge(detector: Detector, seen: Sequence[Seen]) -> list[Judged]:
     """Score captures, all at once; those without flows are left out."""
+    if not seen:
+        return []
     matrices = [matrix(one.table, detector.card.feature_names) for one in seen]
     bounds = np.cumsum([len(features) for features in matrices])[:-1]
     answers = detector.answers(np.concatenate(matrices))
