@@ -1,5 +1,6 @@
 """Compiling the kernels ahead: two packets and a fragment go all the way to feature rows, as pcap and as pcapng."""
 
+import hashlib
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,10 +23,11 @@ ETHERNET, WIFI = 1, 105
 
 
 def is_warm() -> bool:
-    """Tell whether the meter's kernel is compiled: numba's index of it on disk is no older than its source."""
+    """Tell whether the meter's kernel is compiled: numba's index of it on disk holds the digest of its source."""
     source = Path(meter_kernel.__file__)
     indices = Path(str(meter_kernel.meter_packets.stats.cache_path)).glob(f"{source.stem}.meter_packets-*.nbi")
-    return any(index.stat().st_mtime >= source.stat().st_mtime for index in indices)
+    digest = hashlib.sha256(source.read_bytes()).digest()
+    return any(digest in index.read_bytes() for index in indices)
 
 
 def say_if_cold() -> bool:
