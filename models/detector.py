@@ -12,12 +12,11 @@ Nothing in it is a pickle, and loading runs no code from it.
 """
 
 import hashlib
-import json
 import os
 import shutil
 import zipfile
-from collections.abc import Collection, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -28,77 +27,23 @@ import numpy.typing as npt
 from keras import ops
 
 from features.errors import ModelError, ModelMismatch
-from features.views import PACKETS, missing_text
 from models import losses, members, normaliser, pace, ramps  # noqa: F401 (importing them registers what a saved network names)
-from models.calibration import Calibration
-from models.dataset import TagDataset, columns_of
+from models.card import DetectorCard, card_and_digest
 from models.familiarity import NORMALISER, Familiarity
 from models.hurdle import any_attack_logit, has_head
 from models.metrics import Fired, fired_tags
 from models.occlusion import Reason, top_reasons
 from models.scored_flows import ScoredFlows
-from models.thresholds import Thresholds
-from models.unknown import BenignFlows, Mask, UnknownCut, embedding, reports
+from models.unknown import BenignFlows, Mask, embedding, reports
 
-FORMAT_VERSION = 1
-NETWORK_FILE, CARD_FILE = "network.keras", "detector.json"
+NETWORK_FILE = "network.keras"
 FAMILIARITY_FILE, VALIDATION_FILE, BENIGN_FILE = "familiarity.npz", "validation.npz", "benign.npz"
-ADAPTED = "adapt"
-"""The part of a card's settings that says how the detector was adapted to a network; absent where it was not."""
 BATCH_FLOWS = 4_096
 WORTH_COMPILING = 65_536
 SCORES, PROBABILITIES, FAR, ANY, ANOMALY = "scores", "probabilities", "far", "any_attack", "anomaly"
 NEAREST = 1e-6
 
 Matrix = npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class DetectorCard:
-    """What a detector is, without its network.
-
-    Attributes:
-        tag_names: In the order of the scores' columns.
-        feature_names: In the order of the features' columns.
-        schema_version: Of the feature schema it was trained with.
-        schema_fingerprint: Of the same.
-        thresholds: One a tag, and what they did on the validation flows.
-        benign_medians: The typical benign flow, one value a column, None for null; what reasons compare with.
-        settings: Of training and thresholds, plain values.
-        validation: Figures on the validation flows, plain values.
-        view: What the set of its columns is called (`features.views`).
-        calibration: Of scores, as measured on the validation flows; None for a network that nobody asks.
-        vocabulary: Fingerprint of the vocabulary that its tags are from; empty where nobody said.
-        background: What it does on ordinary flows of other networks (`models.background.Background.told`); empty where
-            none joined the training.
-        unknown: Where flows that no tag names are reported as unknown; None where nothing unknown is looked for.
-    """
-
-    tag_names: tuple[str, ...]
-    feature_names: tuple[str, ...]
-    schema_version: int
-    schema_fingerprint: str
-    thresholds: Thresholds
-    benign_medians: tuple[float | None, ...]
-    settings: dict[str, Any]
-    validation: dict[str, Any]
-    view: str = PACKETS
-    calibration: Calibration | None = None
-    vocabulary: str = ""
-    background: dict[str, Any] = field(default_factory=dict)
-    unknown: UnknownCut | None = None
-
-    @classmethod
-    def from_dict(cls, plain: dict[str, Any]) -> "DetectorCard":
-        """Build a card from what ``dataclasses.asdict`` and JSON made of it."""
-        listed = {name: tuple(plain[name]) for name in ("tag_names", "feature_names", "benign_medians")}
-        cut = plain["thresholds"]
-        thresholds = Thresholds(**{**cut, "values": tuple(cut["values"]), "sources": tuple(cut["sources"])})
-        curves = plain.get("calibration")
-        calibration = Calibration.from_dict(curves) if curves else None
-        unknown = UnknownCut(**plain["unknown"]) if plain.get("unknown") else None
-        told = {"thresholds": thresholds, "calibration": calibration, "unknown": unknown}
-        return cls(**{**plain, **listed, **told})
 
 
 @dataclass(frozen=True)
@@ -236,35 +181,6 @@ class Detector:
         medians = np.asarray([np.nan if value is None else value for value in self.card.benign_medians], np.float32)
         return top_reasons(self._explained, features, np.asarray(tags, np.intp), medians, self.card.feature_names, top)
 
-    def require_columns(self, given: Collection[str], fingerprint: str) -> None:
-        """Compare what the flows to score give with what the detector needs.
-
-        Args:
-            given: Names of the feature columns that the flows' source can give.
-            fingerprint: Of the flows' schema.
-
-        Raises:
-            ModelMismatch: The schema is another one, or columns are missing; says which.
-        """
-        needed = self.card.feature_names
-        missing = [name for name in needed if name not in given]
-        if missing:
-            raise ModelMismatch(
-                "the flows lack columns that the detector needs",
-                f"detector of the view {self.card.view!r}",
-                f"{len(needed)} columns",
-                missing_text(missing),
-                "train a detector on flows like these: flowtag train --train SOURCE --valid SOURCE",
-            )
-        if fingerprint != self.card.schema_fingerprint:
-            raise ModelMismatch(
-                "the detector was trained for another feature schema",
-                f"schema version {self.card.schema_version}",
-                self.card.schema_fingerprint,
-                fingerprint,
-                "extract the flows again with this version, or train a new detector",
-            )
-
     @classmethod
     def load(cls, directory: Path) -> "Detector":
         """Load a detector from its directory.
@@ -273,7 +189,7 @@ class Detector:
             ModelError: The directory holds no detector, or a damaged one.
             ModelMismatch: It was written in another format, or its network has other columns or tags than its card.
         """
-        card, weights = _read_card(directory)
+        card, weights = card_and_digest(directory)
         network = _read_network(directory / NETWORK_FILE)
         shapes = (network.input_shape[-1], network.output_shape[-1])
         named = (len(card.feature_names), len(card.tag_names))
@@ -296,8 +212,7 @@ class Detector:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         self.network.save(partial / NETWORK_FILE)
-        plain = {"format": FORMAT_VERSION, "weights": weights_digest(self.network), **asdict(self.card)}
-        (partial / CARD_FILE).write_text(json.dumps(plain, indent=1) + "\n", encoding="utf-8")
+        self.card.save(partial, weights_digest(self.network))
         if self.familiarity:
             self.familiarity.save(partial / FAMILIARITY_FILE)
         if self.validation:
@@ -323,13 +238,6 @@ def weights_digest(network: keras.Model) -> str:
     return digest.hexdigest()
 
 
-def benign_medians(dataset: TagDataset) -> tuple[float | None, ...]:
-    """Return the typical benign flow: each column's median, None where at least half the benign flows have null."""
-    benign = ~dataset.attack
-    known = (column[benign & ~np.isnan(column)] for column in columns_of(dataset.features))
-    return tuple(float(np.median(part)) if 2 * len(part) > benign.sum() else None for part in known)
-
-
 def _read_network(path: Path) -> keras.Model:
     try:
         return keras.saving.load_model(path, compile=False, safe_mode=True)
@@ -337,31 +245,3 @@ def _read_network(path: Path) -> keras.Model:
         raise ModelError(
             "the network cannot be read", str(path), "a .keras file of flowtag", str(error).partition("\n")[0]
         ) from error
-
-
-def read_card(directory: Path) -> DetectorCard:
-    """Return what a detector is, without loading its network.
-
-    Raises:
-        ModelError: The directory holds no detector, or a damaged one.
-        ModelMismatch: It was written in another format.
-    """
-    return _read_card(directory)[0]
-
-
-def _read_card(directory: Path) -> tuple[DetectorCard, str]:
-    path = directory / CARD_FILE
-    try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        version = plain.pop("format")
-    except FileNotFoundError as error:
-        raise ModelError("there is no detector here", str(directory), CARD_FILE, "", "flowtag train") from error
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelError("the detector's card cannot be read", str(path), "JSON", str(error)) from error
-    if version != FORMAT_VERSION:
-        raise ModelMismatch("the detector was written in another format", str(path), str(FORMAT_VERSION), str(version))
-    try:
-        weights = plain.pop("weights")
-        return DetectorCard.from_dict(plain), weights
-    except (KeyError, TypeError) as error:
-        raise ModelError("the detector's card is incomplete", str(path), "", str(error)) from error

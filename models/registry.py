@@ -17,7 +17,8 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types import ColSpec, Schema
 
 from features.errors import ModelError, NoChampion
-from models.detector import CARD_FILE, Detector, Matrix
+from models.card import CARD_FILE
+from models.detector import Detector, Matrix
 from models.tracking import TrackingStore, reachable
 
 CHAMPION, CHALLENGER = "champion", "challenger"

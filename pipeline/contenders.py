@@ -22,8 +22,9 @@ from features.views import name_of
 from models.background import Background
 from models.boosting import BoostedTags, fit_boosting
 from models.calibration import Calibration, fit_calibration
+from models.card import DetectorCard, benign_medians
 from models.dataset import TagDataset, read_dataset
-from models.detector import Detector, DetectorCard, benign_medians
+from models.detector import Detector
 from models.familiarity import Familiarity, measure_familiarity
 from models.losses import LossSettings
 from models.metrics import evaluate, false_alarm_rate, fired_tags, silent_rate
@@ -160,7 +161,7 @@ def contenders_on(labelled: Path, detector: Path, beside: Path | None) -> tuple[
     """
     loaded = Detector.load(detector)
     with open_table(labelled, labelled=True) as table:
-        loaded.require_columns(columns_given(table), fingerprint())
+        loaded.card.require_columns(columns_given(table), fingerprint())
     flows = read_dataset([labelled], loaded.card.feature_names, loaded.card.tag_names, labelled.parent)
     return flows, [_network(DETECTOR, loaded), *(trained_beside(beside) if beside else ())]
 

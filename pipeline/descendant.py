@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from features.labels.vocabulary import UNKNOWN
-from models.detector import ADAPTED, Detector
+from models.card import ADAPTED
+from models.detector import Detector
 from models.registry import CHALLENGER, CHAMPION, RegisteredDetector, promote, register
 from models.tracking import InputNote, tracked_run
 from models.verdict import Verdict

@@ -96,7 +96,7 @@ def write_detections(table: Path, detector_folder: Path, folder: Path) -> Counte
     """
     detector = Detector.load(detector_folder)
     with open_table(table) as source:
-        detector.require_columns(columns_given(source), fingerprint())
+        detector.card.require_columns(columns_given(source), fingerprint())
     folder.mkdir()
     with (
         open_table(table) as source,

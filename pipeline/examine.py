@@ -42,7 +42,7 @@ def examine(labelled: Path, detector: Champion, settings: Settings) -> StageResu
 
 
 def _examined(labelled: Path, detector: Champion, beside: Path | None, settings: Settings, artifact: Path) -> Built:
-    from models.detector import read_card  # noqa: PLC0415
+    from models.card import read_card  # noqa: PLC0415
     from pipeline.contenders import contenders_on  # noqa: PLC0415 (bring Keras, which a finished stage needs not)
     from pipeline.examination import examination  # noqa: PLC0415
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 from features.labels.vocabulary import read_vocabulary
 from models.background import Background, BackgroundSettings
+from models.card import DetectorCard, read_card
 from models.dataset import TagDataset, read_dataset
-from models.detector import DetectorCard, read_card
 from models.losses import LossSettings
 from models.network import NetworkSettings
 from models.scored_flows import read_blocks

@@ -6,7 +6,8 @@ from pathlib import Path
 
 from features.errors import ModelError
 from features.labels.vocabulary import UNKNOWN
-from models.detector import ADAPTED, VALIDATION_FILE, Detector, DetectorCard
+from models.card import ADAPTED, DetectorCard
+from models.detector import VALIDATION_FILE, Detector
 from models.intervals import intervals
 from models.metrics import Evaluation, evaluate
 from models.registry import resolve

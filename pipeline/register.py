@@ -13,8 +13,9 @@ from features.schema import FEATURE_NAMES, fingerprint
 from features.table import open_table
 from features.views import VIEW_NAMES, View, missing_text
 from models.calibration import reliability
+from models.card import read_card
 from models.dataset import feature_matrix
-from models.detector import VALIDATION_FILE, Matrix, read_card
+from models.detector import VALIDATION_FILE, Matrix
 from models.metrics import Evaluation, TagFigures, calibration_error
 from models.registry import CHALLENGER, CHAMPION, promote, resolve
 from models.registry import register as register_version

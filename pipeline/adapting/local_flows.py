@@ -14,8 +14,9 @@ import pyarrow.parquet as pq
 from features.errors import InputError
 from features.schema import fingerprint
 from features.table import columns_given, open_table
+from models.card import DetectorCard
 from models.dataset import TagDataset, feature_matrix, read_dataset
-from models.detector import Detector, DetectorCard
+from models.detector import Detector
 from pipeline.progress import say
 
 MOST_FLOWS = 200_000
@@ -134,7 +135,7 @@ def joined(parts: Sequence[TagDataset], card: DetectorCard) -> TagDataset:
 def _require_fitting(tables: Sequence[Path], detector: Detector, labelled: bool = False) -> None:
     for table in tables:
         with open_table(table, labelled=labelled) as source:
-            detector.require_columns(columns_given(source), fingerprint())
+            detector.card.require_columns(columns_given(source), fingerprint())
 
 
 def _rows(table: Path) -> int:

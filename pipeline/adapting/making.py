@@ -7,8 +7,9 @@ import numpy as np
 from features.labels.vocabulary import UNKNOWN
 from models.adaptation import AdaptSettings, Mask, Scores, lifted, suspects
 from models.calibration import fit_calibration
+from models.card import ADAPTED, DetectorCard
 from models.dataset import TagDataset
-from models.detector import ADAPTED, Detector, DetectorCard
+from models.detector import Detector
 from models.familiarity import Familiarity, measure_familiarity
 from models.finetune import finetune
 from models.losses import LossSettings

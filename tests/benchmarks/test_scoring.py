@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks.scoring import rates
-from models.detector import Detector, DetectorCard
+from models.card import DetectorCard
+from models.detector import Detector
 from models.network import NetworkSettings, build_network
 from models.normaliser import measure
 from models.thresholds import Thresholds

@@ -15,8 +15,9 @@ from benchmarks.travel.measure import Judged, Seen, judge, on_captures, read_log
 from benchmarks.travel.report import as_text
 from features.labels.vocabulary import read_vocabulary
 from features.schema import FEATURE_NAMES, SCHEMA_VERSION, fingerprint, labelled_schema
+from models.card import DetectorCard, benign_medians
 from models.dataset import TagDataset
-from models.detector import Detector, DetectorCard, benign_medians
+from models.detector import Detector
 from models.network import NetworkSettings
 from models.thresholds import NEVER_FIRES, Thresholds
 from models.training import TrainingSettings, train_network

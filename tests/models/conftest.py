@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
+from models.card import DetectorCard, benign_medians
 from models.dataset import TagDataset
-from models.detector import Detector, DetectorCard, benign_medians
+from models.detector import Detector
 from models.metrics import evaluate
 from models.network import NetworkSettings
 from models.prediction import network_logits

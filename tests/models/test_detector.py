@@ -11,8 +11,9 @@ import pytest
 
 from features.errors import ModelError, ModelMismatch
 from models.calibration import Calibration
+from models.card import CARD_FILE, benign_medians
 from models.dataset import TagDataset
-from models.detector import CARD_FILE, NETWORK_FILE, WORTH_COMPILING, Detector, benign_medians
+from models.detector import NETWORK_FILE, WORTH_COMPILING, Detector
 from models.familiarity import inputs_of, measure_familiarity
 from tests.models.conftest import COLUMNS, TAGS
 
@@ -113,12 +114,12 @@ def test_saving_replaces_and_leaves_nothing_beside(detector: Detector, tmp_path:
 def test_missing_columns_and_another_schema_are_refused(detector: Detector) -> None:
     """Columns that are missing are shown, more than are needed are no matter, and a fingerprint alone differs."""
     fingerprint = detector.card.schema_fingerprint
-    detector.require_columns((*detector.card.feature_names, "another"), fingerprint)
+    detector.card.require_columns((*detector.card.feature_names, "another"), fingerprint)
     names = ("new_column", *detector.card.feature_names[1:])
     with pytest.raises(ModelMismatch, match="1 of them missing\n    - column_0"):
-        detector.require_columns(names, "f" * 16)
+        detector.card.require_columns(names, "f" * 16)
     with pytest.raises(ModelMismatch, match=fingerprint):
-        detector.require_columns(detector.card.feature_names, "f" * 16)
+        detector.card.require_columns(detector.card.feature_names, "f" * 16)
 
 
 def test_features_of_another_width_are_refused(detector: Detector) -> None:

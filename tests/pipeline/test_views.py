@@ -12,8 +12,9 @@ from pyarrow import csv
 
 from features.errors import ModelMismatch, NoChampion
 from features.table import columns_given, open_table
+from models.card import read_card
 from models.dataset import feature_matrix
-from models.detector import Detector, read_card
+from models.detector import Detector
 from pipeline.config import load
 from pipeline.evaluate import evaluate
 from pipeline.ingest import ingest
