@@ -167,7 +167,7 @@ class TrainingSection(Section):
     patience: PositiveInt = setting(8, "epochs without a better one before training stops", "epochs")
     rare_flows: NonNegativeInt = setting(20, "training flows below which those of a tag are repeated", "flows")
     precision: Literal["float32", "mixed_bfloat16"] = setting("float32", "of hidden layers in training")
-    jit_compile: bool = setting(False, "whether XLA compiles the steps; pays on a GPU")
+    jit_compile: bool = setting(False, "whether XLA compiles the steps; meant for GPUs, slow on a CPU")
     seed: int = setting(1, "the same seed, data and machine give the same weights")
 
 
