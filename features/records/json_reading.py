@@ -1,6 +1,7 @@
 """Blocks of JSON lines to Arrow columns; a line that is no object of the right types is a bad row, not the end."""
 
 import json
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -16,12 +17,15 @@ from features.records.cells import Mask
 from features.records.layout import Layout
 from features.records.rejects import Rejects
 
+_BLANKS = re.compile(r"\s*")
+
 
 def read_json_lines(path: Path, block: Block, layout: Layout, rejects: Rejects) -> Batch | None:
     """Return the rows of a block, None when it has none."""
     try:
-        table, numbers = _parsed(block.text, layout), None
-    except pa.ArrowInvalid:
+        table = _parsed(block.text, layout)
+        numbers = _object_lines(block, table.num_rows)
+    except ValueError:  # of which Arrow's is a kind
         good, numbers, bad = _sorted_out(block, layout)
         rejects.saw(len(bad))
         rejects.add("bad_json", bad)
@@ -38,6 +42,28 @@ def read_json_lines(path: Path, block: Block, layout: Layout, rejects: Rejects) 
         columns[name] = without_nulls(column, layout.nulls) if pa.types.is_string(column.type) else column
     find = partial(_of_numbers, block if numbers is None else numbers)
     return Batch(columns, find)
+
+
+def _object_lines(block: Block, rows: int) -> list[int] | None:
+    """Return the line each object of a block begins in, None where that is a line for each.
+
+    Raises:
+        ValueError: Python finds other objects than the rows that Arrow found.
+    """
+    lines = [line for line in block.text.split(b"\n") if line.strip()]
+    if rows == len(lines) and all(line.lstrip().startswith(b"{") for line in lines):
+        return None
+    text = block.text.decode("utf-8")
+    decoder = json.JSONDecoder(strict=False)
+    numbers: list[int] = []
+    line, counted, at = block.first_line, 0, 0
+    while (begin := _BLANKS.match(text, at).end()) < len(text):  # type: ignore[union-attr]  # none at all match, too
+        line, counted = line + text.count("\n", counted, begin), begin
+        numbers.append(line)
+        _, at = decoder.raw_decode(text, begin)
+    if len(numbers) != rows:
+        raise ValueError(f"{len(numbers)} objects where Arrow found {rows}")
+    return numbers
 
 
 def _of_numbers(source: Block | list[int], mask: Mask) -> list[int]:

@@ -18,3 +18,15 @@ def test_a_bad_line_is_a_reject(record_file: Callable[..., Path]) -> None:
     assert [(reject.line, reject.reason) for reject in extraction.rejects] == [
         (2, "bad_json"), (4, "bad_json"), (6, "bad_json"), (7, "bad_address"),
     ]  # fmt: skip
+
+
+def test_objects_that_share_a_line_or_span_two_keep_the_line_they_begin_in(record_file: Callable[..., Path]) -> None:
+    """Two objects on line 2, none on 3, one over 4 and 5: all are read, and a bad address is rejected by its line."""
+    bad = GOOD.replace("1.1.1.1", "nowhere")
+    spanning = bad.replace(',"proto"', ',\n"proto"')
+    text = GOOD + GOOD.strip() + " " + bad + "\n" + spanning + bad
+    extraction = extract_records([record_file(text)], RecordSettings(max_reject_share=1))
+    assert sum(batch.num_rows for batch in extraction) == 2
+    assert [(reject.line, reject.reason) for reject in extraction.rejects] == [
+        (2, "bad_address"), (4, "bad_address"), (6, "bad_address"),
+    ]  # fmt: skip
