@@ -30,10 +30,11 @@ from features.errors import ModelError, ModelMismatch
 from models import losses, members, normaliser, pace, ramps  # noqa: F401 (importing them registers what a saved network names)
 from models.card import DetectorCard, card_and_digest
 from models.familiarity import NORMALISER, Familiarity
-from models.hurdle import any_attack_logit, has_head
+from models.hurdle import has_head, head_logits
 from models.metrics import Fired, fired_tags
 from models.occlusion import Reason, top_reasons
 from models.scored_flows import ScoredFlows
+from models.tensors import Tensor
 from models.unknown import BenignFlows, Mask, embedding, reports
 
 NETWORK_FILE = "network.keras"
@@ -141,16 +142,32 @@ class Detector:
     @cached_property
     def _answering(self) -> keras.Model:
         """The network with all that is asked of it as outputs, by name: what one pass finds, NumPy need not."""
-        outputs = {SCORES: ops.sigmoid(self.network.output)}
+        columns, shown = self._shown()
+        outputs = {SCORES: ops.sigmoid(shown[SCORES])}
         if self.card.calibration:
-            outputs[PROBABILITIES] = self.card.calibration.probabilities_in(self.network.output)
+            outputs[PROBABILITIES] = self.card.calibration.probabilities_in(shown[SCORES])
         if self.familiarity:
-            outputs[FAR] = self.familiarity.far_in(self.network.get_layer(NORMALISER).output)
-        if has_head(self.network):
-            outputs[ANY] = ops.sigmoid(any_attack_logit(self.network))
+            outputs[FAR] = self.familiarity.far_in(shown[FAR])
+        if ANY in shown:
+            outputs[ANY] = ops.sigmoid(shown[ANY][:, :1])
         if self.benign:
-            outputs[ANOMALY] = self.benign.anomalies_in(embedding(self.network))
-        return keras.Model(self.network.input, outputs)
+            outputs[ANOMALY] = self.benign.anomalies_in(shown[ANOMALY])
+        return keras.Model(columns, outputs)
+
+    def _shown(self) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return an input, and what the network shows of it, to build on: by the name of what is made of each.
+
+        The network is one operation there: a saved one's operations may have the names that Keras gives to new ones.
+        """
+        shown = {SCORES: self.network.output}
+        if self.familiarity:
+            shown[FAR] = self.network.get_layer(NORMALISER).output
+        if has_head(self.network):
+            shown[ANY] = head_logits(self.network)
+        if self.benign:
+            shown[ANOMALY] = embedding(self.network)
+        columns = keras.Input(self.network.input_shape[1:])
+        return columns, keras.Model(self.network.input, shown, name="shown")(columns)
 
     @cached_property
     def _compiled_answering(self) -> keras.Model:
@@ -164,10 +181,9 @@ class Detector:
         """The network, its logits followed by that of the anomaly score where unknown attacks are looked for."""
         if not self.benign:
             return self.network
-        distances = ops.maximum(self.benign.distances_in(embedding(self.network)), NEAREST)
-        return keras.Model(
-            self.network.input, ops.concatenate([self.network.output, ops.log(distances)[:, None]], axis=1)
-        )
+        columns, shown = self._shown()
+        distances = ops.maximum(self.benign.distances_in(shown[ANOMALY]), NEAREST)
+        return keras.Model(columns, ops.concatenate([shown[SCORES], ops.log(distances)[:, None]], axis=1))
 
     def reasons(self, features: Matrix, tags: Sequence[int], top: int = 3) -> tuple[tuple[Reason, ...], ...]:
         """Return, for each flow, the columns whose typical benign value would lower the score of its tag most.

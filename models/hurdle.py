@@ -39,9 +39,9 @@ def has_head(network: keras.Model) -> bool:
     return HEAD in {layer.name for layer in network.layers}
 
 
-def any_attack_logit(network: keras.Model) -> Tensor:
-    """Return the logit of any attack inside a network that has the head, shape (n, 1)."""
-    return network.get_layer(HEAD).input[:, :1]
+def head_logits(network: keras.Model) -> Tensor:
+    """Return what the head of a network takes, as an output to build on: any attack's logit, then those of the tags."""
+    return network.get_layer(HEAD).input
 
 
 def hurdle_log_odds(tags: npt.NDArray[np.uint8]) -> Matrix:

@@ -1,5 +1,7 @@
 """Unknown attacks: what is unlike benign flows is reported within a budget, and tags never depend on it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from scipy.stats import multivariate_normal
 from features.errors import ConfigError, ModelError
 from models.dataset import TagDataset
 from models.detector import BENIGN_FILE, Detector
+from models.familiarity import measure_familiarity
 from models.thresholds import NEVER_FIRES
 from models.unknown import (
     BenignFlows,
@@ -21,6 +24,8 @@ from models.unknown import (
     measure_benign,
     reports,
 )
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -144,6 +149,32 @@ def test_it_is_saved_with_the_detector(seeing: Detector, valid: TagDataset, tmp_
     assert found is not None
     assert expected is not None
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+ASKED = """
+import sys
+import numpy as np
+from pathlib import Path
+from models.detector import Detector
+folder = Path(sys.argv[1])
+detector, features = Detector.load(folder / "detector"), np.load(folder / "features.npy")
+answers = detector.answers(features)
+reasons = detector.reasons(features[:2], [0, 3])
+np.savez(folder / "answers.npz", scores=answers.scores, anomalies=answers.anomalies, far=answers.far)
+assert all(reasons)
+"""
+
+
+def test_a_process_of_its_own_answers_the_same(seeing: Detector, train: TagDataset, tmp_path: Path) -> None:
+    """Loaded where nothing was built before, whose operations Keras names anew, it answers and explains as here."""
+    known = replace(seeing, familiarity=measure_familiarity(seeing.network, train, train))
+    known.save(tmp_path / "detector")
+    np.save(tmp_path / "features.npy", train.features[:300])
+    subprocess.run([sys.executable, "-c", ASKED, str(tmp_path)], check=True, timeout=120, cwd=ROOT)  # noqa: S603 (ours)
+    theirs, ours = np.load(tmp_path / "answers.npz"), known.answers(train.features[:300])
+    np.testing.assert_allclose(theirs["scores"], ours.scores, atol=1e-6)
+    np.testing.assert_allclose(theirs["anomalies"], ours.anomalies, atol=1e-5)
+    np.testing.assert_array_equal(theirs["far"], ours.far)
 
 
 @pytest.mark.parametrize("content", [b"", b"PK\x03\x04 half", b"plain text"])
