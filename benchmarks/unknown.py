@@ -20,13 +20,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.learning.command import parser, publish
 from benchmarks.learning.tables import Task, tasks
-from features.errors import Uncalibrated
 from models.dataset import TagDataset
 from models.metrics import fired_tags
 from models.prediction import network_scores
 from models.scored_flows import ScoredFlows
-from models.thresholds import NEVER_FIRES, ThresholdSettings, choose_thresholds
+from models.thresholds import ThresholdSettings
 from models.training import TrainingSettings, train_network
 from models.unknown import anomalies_of, measure_benign, reports
 
@@ -37,26 +37,10 @@ Result = dict[str, Any]
 
 def main() -> int:
     """Compute what is missing and print the tables; returns the exit status."""
-    options = _options()
+    options = parser("python -m benchmarks.unknown", __doc__).parse_args()
     results = list(_results(options))
-    shown = markdown(results)
-    print(shown)
-    if options.markdown:
-        options.markdown.write_text(shown + "\n", "utf-8")
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1) + "\n", "utf-8")
+    publish(markdown(results), results, options)
     return 0
-
-
-def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.unknown", description=__doc__)
-    parser.add_argument("work", type=Path, help="folder for results and metered captures")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with the tables of others")
-    parser.add_argument("--captures", type=Path, default=Path("captures"), help="folder with captures and their rules")
-    parser.add_argument("--tasks", nargs="*", help="only these")
-    parser.add_argument("--json", type=Path, help="write every result")
-    parser.add_argument("--markdown", type=Path, help="write the tables")
-    return parser.parse_args()
 
 
 def _results(options: argparse.Namespace) -> Iterator[Result]:
@@ -94,8 +78,8 @@ def without(task: Task, tag: str, settings: TrainingSettings) -> Result:
     network = train_network(train, valid, settings).network
     benign = measure_benign(network, [train])
     scores, anomalies = network_scores(network, valid.features), anomalies_of(network, benign, valid.features)
-    cuts = _cuts(valid, scores)
     known = ScoredFlows(valid.tags, scores, anomalies=anomalies)
+    cuts = known.values_or_silence(ThresholdSettings())
     found = {str(budget): known.unknown_cut(cuts, budget) for budget in BUDGETS}
     thresholds = {budget: cut.threshold for budget, cut in found.items() if cut}
     tested = {}
@@ -105,14 +89,6 @@ def without(task: Task, tag: str, settings: TrainingSettings) -> Result:
         reported = {budget: reports(cut, fired, strange) for budget, cut in thresholds.items()}
         tested[name] = _judged(test, test.tags[:, at] == 1, fired, reported)
     return {"task": task.name, "tag": tag, "tests": tested}
-
-
-def _cuts(valid: TagDataset, scores: npt.NDArray[np.float32]) -> tuple[float, ...]:
-    """Return the tags' thresholds, such as never fire where none keeps the budget."""
-    try:
-        return choose_thresholds(valid.tags, scores, ThresholdSettings()).values
-    except Uncalibrated:
-        return (NEVER_FIRES,) * len(valid.tag_names)
 
 
 def _judged(

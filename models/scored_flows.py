@@ -18,7 +18,7 @@ from features.errors import ModelError, Uncalibrated
 from models.adaptation import lifted
 from models.metrics import false_alarm_rate, fired_tags, silent_rate
 from models.saved_arrays import saved_arrays
-from models.thresholds import Thresholds, ThresholdSettings, choose_thresholds
+from models.thresholds import NEVER_FIRES, Thresholds, ThresholdSettings, choose_thresholds
 from models.unknown import UnknownCut, choose_cut, judged_cut, threshold_for
 
 MOST_FLOWS = 200_000
@@ -89,6 +89,13 @@ class ScoredFlows:
             )
         false_alarms = false_alarm_rate(self.tags, self.scores, cuts)
         return replace(chosen, values=cuts, false_alarm_rate=false_alarms or 0.0, silent_rate=silent or 0.0)
+
+    def values_or_silence(self, settings: ThresholdSettings) -> tuple[float, ...]:
+        """Return the values of `thresholds`; such as never fire where nothing can be detected so."""
+        try:
+            return self.thresholds(settings).values
+        except Uncalibrated:
+            return (NEVER_FIRES,) * self.tags.shape[1]
 
     def unknown_cut(self, values: tuple[float, ...], budget: float) -> UnknownCut | None:
         """Choose from where on flows without a fired tag are reported as unknown; None where they have no such scores.

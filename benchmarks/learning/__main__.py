@@ -10,17 +10,16 @@ of this process.
 """
 
 import argparse
-import json
 import os
 import platform
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 from benchmarks.learning.cells import Cell, result
+from benchmarks.learning.command import parser, publish
 from benchmarks.learning.learners import Candidate, families
 from benchmarks.learning.losses import loss_families
 from benchmarks.learning.report import markdown
@@ -34,27 +33,16 @@ def main() -> int:
     """Compute what is missing and print the tables; returns the exit status."""
     options = _options()
     results = list(_results(options))
-    tables = markdown(results)
-    print(tables)
-    if options.markdown:
-        options.markdown.write_text(tables + "\n", "utf-8")
-    if options.json:
-        options.json.write_text(json.dumps({"environment": _environment(), "cells": results}, indent=1) + "\n", "utf-8")
+    publish(markdown(results), {"environment": _environment(), "cells": results}, options)
     return 0
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.learning", description=__doc__)
-    parser.add_argument("work", type=Path, help="folder for results and metered captures")
-    parser.add_argument("--data", type=Path, default=Path("data"), help="folder with the tables of others")
-    parser.add_argument("--captures", type=Path, default=Path("captures"), help="folder with captures and their rules")
-    parser.add_argument("--tasks", nargs="*", help="only these")
-    parser.add_argument("--families", nargs="*", help="only these")
-    parser.add_argument("--losses", action="store_true", help="compare losses instead of learners")
-    parser.add_argument("--seeds", type=int, default=3, help="trainings of the chosen candidate")
-    parser.add_argument("--json", type=Path, help="write every result and the environment")
-    parser.add_argument("--markdown", type=Path, help="write the tables")
-    return parser.parse_args()
+    options = parser("python -m benchmarks.learning", __doc__)
+    options.add_argument("--families", nargs="*", help="only these")
+    options.add_argument("--losses", action="store_true", help="compare losses instead of learners")
+    options.add_argument("--seeds", type=int, default=3, help="trainings of the chosen candidate")
+    return options.parse_args()
 
 
 def _results(options: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -12,10 +12,10 @@ import numpy as np
 
 from benchmarks.learning.learners import Candidate, Scorer
 from benchmarks.learning.tables import Task
-from features.errors import Uncalibrated
 from models.dataset import TagDataset
 from models.metrics import evaluate, false_alarm_rate, mean_average_precision, silent_rate
-from models.thresholds import NEVER_FIRES, ThresholdSettings, choose_thresholds
+from models.scored_flows import ScoredFlows
+from models.thresholds import ThresholdSettings
 
 BUDGETS = (0.001, 0.01)
 HALF = 0.5
@@ -64,7 +64,8 @@ def _judged(task: Task, candidate: Candidate, seed: int) -> dict[str, Any]:
     score = candidate.learn(task.train, task.valid, seed)
     training_s = time.process_time() - begun
     scores = score(task.valid.features)
-    cuts = {str(budget): _cuts(task.valid, scores, budget) for budget in BUDGETS}
+    judged = ScoredFlows(task.valid.tags, scores)
+    cuts = {str(budget): judged.values_or_silence(ThresholdSettings(false_alarm_budget=budget)) for budget in BUDGETS}
     return {
         "training_cpu_s": training_s,
         "flows_per_cpu_s": _speed(score, task.train),
@@ -76,14 +77,6 @@ def _judged(task: Task, candidate: Candidate, seed: int) -> dict[str, Any]:
         },
         "tests": {name: _tested(test, score(test.features), cuts) for name, test in task.tests.items()},
     }
-
-
-def _cuts(valid: TagDataset, scores: np.ndarray, budget: float) -> tuple[float, ...]:
-    """Return thresholds chosen on validation flows; such as never fire where none keeps the budget."""
-    try:
-        return choose_thresholds(valid.tags, scores, ThresholdSettings(false_alarm_budget=budget)).values
-    except Uncalibrated:
-        return (NEVER_FIRES,) * len(valid.tag_names)
 
 
 def _tested(flows: TagDataset, scores: np.ndarray, cuts: dict[str, tuple[float, ...]]) -> dict[str, Any]:

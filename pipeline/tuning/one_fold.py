@@ -7,13 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
-from features.errors import Uncalibrated
 from features.views import view_of
 from models.dataset import TagDataset, read_dataset
 from models.metrics import false_alarm_rate, mean_average_precision, silence_at_budget, silent_rate
 from models.prediction import network_scores
 from models.scored_flows import ScoredFlows
-from models.thresholds import NEVER_FIRES
 from models.training import train_network
 from pipeline.background import read_background
 from pipeline.fitting import background_settings, threshold_settings, training_settings
@@ -60,7 +58,8 @@ def try_fold(flows: Flows, settings: Settings, held_out: int) -> FoldOutcome:
     trained = train_network(others.beside(train) if others else train, valid, training_settings(settings))
     elsewhere = network_scores(trained.network, others.held_out.features) if others else None
     own = valid.judged(network_scores(trained.network, valid.features))
-    cuts = _cuts(ScoredFlows(valid.tags, own, background=elsewhere), settings)
+    judged = ScoredFlows(valid.tags, own, background=elsewhere)
+    cuts = judged.values_or_silence(threshold_settings(settings))
     scores = held.judged(network_scores(trained.network, held.features))
     budget = settings.thresholds.false_alarm_budget
     return FoldOutcome(
@@ -96,10 +95,3 @@ def _columns(dataset: TagDataset, names: tuple[str, ...]) -> TagDataset:
         return dataset
     at = [dataset.feature_names.index(name) for name in names]
     return replace(dataset, features=dataset.features[:, at], feature_names=names)
-
-
-def _cuts(judged: ScoredFlows, settings: Settings) -> tuple[float, ...]:
-    try:
-        return judged.thresholds(threshold_settings(settings)).values
-    except Uncalibrated:
-        return (NEVER_FIRES,) * judged.tags.shape[1]
