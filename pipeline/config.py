@@ -65,7 +65,7 @@ def load(
         config_file: A TOML file with a table for each section; without it `flowtag.toml` in the working directory, if
             there is one.
         overrides: The command line's "section.key=value", the strongest.
-        environment: Variables FLOWTAG_SECTION__KEY; the process's own when None.
+        environment: Variables FLOWTAG_SECTION__KEY; the process's own when None. Names without __ are no settings.
 
     Raises:
         ConfigError: A key is unknown (the nearest known one is named), a value is malformed, the file cannot be read.
@@ -116,8 +116,9 @@ def _from_environment(variables: Mapping[str, str]) -> Values:
         if variables.get(name):
             yield key, variables[name], name
     for name in sorted(variables):
-        if name.startswith(PREFIX):
-            yield name.removeprefix(PREFIX).lower().replace("__", ".", 1), variables[name], name
+        section, parted, key = name.removeprefix(PREFIX).lower().partition("__")
+        if name.startswith(PREFIX) and parted:
+            yield f"{section}.{key}", variables[name], name
 
 
 def _from_command_line(overrides: Sequence[str]) -> Values:

@@ -60,6 +60,13 @@ def test_lists_are_written_with_commas() -> None:
     assert load(overrides=["network.widths=64,32"], environment={}).settings.network.widths == (64, 32)
 
 
+def test_variables_of_other_things() -> None:
+    """A variable is a setting if it names section and key; with a section that does not exist it is still an error."""
+    assert load(environment={"FLOWTAG_DATA": "/data", "FLOWTAG_METER": "x"}).settings == Settings()
+    with pytest.raises(ConfigError, match=r"training\.epochs"):
+        load(environment={"FLOWTAG_TRAINNG__EPOCHS": "2"})
+
+
 @pytest.mark.parametrize(
     ("text", "variables", "overrides"),
     [
