@@ -73,6 +73,32 @@ class Answers:
 
 
 @dataclass(frozen=True)
+class Asked:
+    """A network with named outputs, asked batch by batch."""
+
+    network: keras.Model
+
+    def __call__(self, features: Matrix, batch_flows: int) -> dict[str, npt.NDArray[Any]]:
+        """Return every output for all flows."""
+        outputs = self.network.output
+        found = {name: np.empty((len(features), *one.shape[1:]), one.dtype) for name, one in outputs.items()}
+        whole = len(features) // batch_flows * batch_flows if len(features) >= WORTH_COMPILING else 0
+        for start in range(0, len(features), batch_flows):
+            rows = slice(start, start + batch_flows)
+            asked = self._compiled if start < whole else self.network
+            for name, values in asked.predict_on_batch(features[rows]).items():
+                found[name][rows] = values
+        return found
+
+    @cached_property
+    def _compiled(self) -> keras.Model:
+        """The same as XLA fuses it, for whole batches of one size: twice as fast, half a second to compile."""
+        compiled = keras.Model(self.network.input, self.network.output)
+        compiled.compile(jit_compile=keras.config.backend() != "torch")  # whose compiler needs one of C++
+        return compiled
+
+
+@dataclass(frozen=True)
 class Detector:
     """A trained network that may be trusted as far as its card says."""
 
@@ -95,7 +121,8 @@ class Detector:
         Raises:
             ModelMismatch: The number of columns is not the detector's.
         """
-        return self._asked(features, batch_flows)[SCORES]
+        self._require_columns(features)
+        return self._scoring(features, batch_flows)[SCORES]
 
     def fired(self, scores: Matrix) -> Fired:
         """Return which tags fire at the detector's thresholds, shape (n_flows, n_tags)."""
@@ -110,7 +137,8 @@ class Detector:
         Raises:
             ModelMismatch: The number of columns is not the detector's.
         """
-        found = self._asked(features, BATCH_FLOWS)
+        self._require_columns(features)
+        found = self._answering(features, BATCH_FLOWS)
         any_attack = found[ANY][:, 0] if ANY in found else None
         far = found.get(FAR, np.zeros(len(features), np.bool_))
         return Answers(found[SCORES], found.get(PROBABILITIES, found[SCORES]), any_attack, far, found.get(ANOMALY))
@@ -126,21 +154,14 @@ class Detector:
         """Return which flows are unlike all that the detector learned from, as `answers` says."""
         return self.answers(features).far
 
-    def _asked(self, features: Matrix, batch_flows: int) -> dict[str, npt.NDArray[Any]]:
-        """Return every output for all flows, batch by batch."""
-        self._require_columns(features)
-        outputs = self._answering.output
-        found = {name: np.empty((len(features), *one.shape[1:]), one.dtype) for name, one in outputs.items()}
-        whole = len(features) // batch_flows * batch_flows if len(features) >= WORTH_COMPILING else 0
-        for start in range(0, len(features), batch_flows):
-            rows = slice(start, start + batch_flows)
-            asked = self._compiled_answering if start < whole else self._answering
-            for name, values in asked.predict_on_batch(features[rows]).items():
-                found[name][rows] = values
-        return found
+    @cached_property
+    def _scoring(self) -> Asked:
+        """The scores alone, which is all that some ask for."""
+        columns, shown = self._shown()
+        return Asked(keras.Model(columns, {SCORES: ops.sigmoid(shown[SCORES])}))
 
     @cached_property
-    def _answering(self) -> keras.Model:
+    def _answering(self) -> Asked:
         """The network with all that is asked of it as outputs, by name: what one pass finds, NumPy need not."""
         columns, shown = self._shown()
         outputs = {SCORES: ops.sigmoid(shown[SCORES])}
@@ -152,7 +173,7 @@ class Detector:
             outputs[ANY] = ops.sigmoid(shown[ANY][:, :1])
         if self.benign:
             outputs[ANOMALY] = self.benign.anomalies_in(shown[ANOMALY])
-        return keras.Model(columns, outputs)
+        return Asked(keras.Model(columns, outputs))
 
     def _shown(self) -> tuple[Tensor, dict[str, Tensor]]:
         """Return an input, and what the network shows of it, to build on: by the name of what is made of each.
@@ -168,13 +189,6 @@ class Detector:
             shown[ANOMALY] = embedding(self.network)
         columns = keras.Input(self.network.input_shape[1:])
         return columns, keras.Model(self.network.input, shown, name="shown")(columns)
-
-    @cached_property
-    def _compiled_answering(self) -> keras.Model:
-        """The same as XLA fuses it, for whole batches of one size: twice as fast, half a second to compile."""
-        compiled = keras.Model(self._answering.input, self._answering.output)
-        compiled.compile(jit_compile=keras.config.backend() != "torch")  # whose compiler needs one of C++
-        return compiled
 
     @cached_property
     def _explained(self) -> keras.Model:

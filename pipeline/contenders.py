@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +25,14 @@ from models.boosting import BoostedTags, fit_boosting
 from models.calibration import Calibration, fit_calibration
 from models.card import DetectorCard, benign_medians
 from models.dataset import TagDataset, read_dataset
-from models.detector import Detector
+from models.detector import Answers, Detector
 from models.familiarity import Familiarity, measure_familiarity
 from models.losses import LossSettings
 from models.metrics import evaluate, false_alarm_rate, fired_tags, silent_rate
 from models.scored_flows import Blocks, ScoredFlows
 from models.thresholds import Thresholds, ThresholdSettings
 from models.training import TrainedNetwork, TrainingSettings, train_network
-from models.unknown import UnknownSettings, anomalies_of, measure_benign
+from models.unknown import UnknownCut, UnknownSettings, anomalies_of, judged_cut, measure_benign, reports
 from models.watch import EpochResult
 from pipeline.first_fit import with_first_fit
 from pipeline.progress import Step, advance, say
@@ -46,47 +47,61 @@ Matrix = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Contender:
-    """Something that scores flows, and where its tags fire; what else it keeps, if it does.
+    """Something that answers for flows, and where its tags fire; what else it keeps, if it does.
 
     Attributes:
         name: What it is called.
-        score: Features to scores.
+        answer: Features to what it says of them.
         thresholds: One a tag.
         validation: Its scores of the validation flows.
         calibration: Its scores as probabilities.
-        detector: Itself, where it is one that looks for unknown attacks.
+        cut: From where on it reports flows as unknown; None for one that looks for none.
     """
 
     name: str
-    score: Callable[[Matrix], Matrix]
+    answer: Callable[[Matrix], Answers]
     thresholds: tuple[float, ...]
     validation: ScoredFlows | None = None
     calibration: Calibration | None = None
-    detector: Detector | None = None
+    cut: UnknownCut | None = None
 
-    def unknown(self, flows: TagDataset) -> dict[str, Any] | None:
+    def unknown(self, flows: TagDataset, answers: Answers) -> dict[str, Any] | None:
         """Return what reporting unknown attacks does on flows whose truth is known; None where none are looked for.
 
         Returns:
             ``flows`` reported, ``false_alarm_rate``: share of benign flows that are, and ``silent_rate`` with them:
             share of attack flows on which no tag fires and that are not reported either.
         """
-        if self.detector is None or self.detector.card.unknown is None:
+        if self.cut is None or answers.anomalies is None:
             return None
-        answers = self.detector.answers(flows.features)
-        reported, fired = self.detector.unknown(answers), self.detector.fired(answers.scores).any(axis=1)
-        attack = flows.attack
+        fired = _any(answers.scores, self.thresholds)
+        found = judged_cut(self.cut.threshold, flows.attack, fired, answers.anomalies)
         return {
-            "flows": int(reported.sum()),
-            "false_alarm_rate": float(reported[~attack].mean()) if not attack.all() else None,
-            "silent_rate": float((~fired & ~reported)[attack].mean()) if attack.any() else None,
+            "flows": int(reports(found.threshold, fired, answers.anomalies).sum()),
+            "false_alarm_rate": None if flows.attack.all() else found.false_alarm_rate,
+            "silent_rate": found.silent_rate,
         }
 
-    def evaluation(self, flows: TagDataset) -> dict[str, Any]:
+    def figures(self, flows: TagDataset) -> dict[str, Any]:
         """Return its figures on flows whose truth is known, plain values."""
-        return evaluate(
-            flows.tags, flows.judged(self.score(flows.features)), self.thresholds, flows.tag_names
-        ).to_dict()
+        answers = self.answer(flows.features)
+        judged = evaluate(flows.tags, flows.judged(answers.scores), self.thresholds, flows.tag_names)
+        return {**judged.to_dict(), UNKNOWN: self.unknown(flows, answers)}
+
+
+@dataclass(frozen=True)
+class Sets:
+    """Labelled flows to train by.
+
+    Attributes:
+        train: To learn from.
+        valid: To choose thresholds on.
+        learned: All that is learned from: behind ``train`` the background, where there is any.
+    """
+
+    train: TagDataset
+    valid: TagDataset
+    learned: TagDataset
 
 
 @dataclass(frozen=True)
@@ -111,10 +126,6 @@ class Choice:
     background: Background | None = None
     unknown: UnknownSettings = field(default_factory=UnknownSettings)
 
-    def learned(self, labelled: TagDataset, scratch: Path) -> TagDataset:
-        """Return all flows to learn from; those that are too many for memory lie in a file in the scratch folder."""
-        return self.background.beside(labelled, scratch) if self.background else labelled
-
 
 def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder: Path) -> None:
     """Train all three, choose thresholds on the validation flows, and write them to a new folder.
@@ -126,16 +137,15 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
     if choice.background and choice.cuts:
         tried = with_first_fit(choice.background, (train, valid), choice.training, choice.cuts)
         choice = replace(choice, background=tried)
+    sets = Sets(train, valid, choice.background.beside(train, folder) if choice.background else train)
     plain = replace(
         choice, training=replace(choice.training, loss=LossSettings(penalty="none")), cuts=None, blocks=None
     )
     notes = {
-        DETECTOR: fit_network(train, valid, choice, folder / DETECTOR),
-        PLAIN: fit_network(train, valid, plain, folder / PLAIN),
-        BOOSTING: _fit_boosting(train, valid, choice, folder / BOOSTING_FILE),
+        DETECTOR: fit_network(sets, choice, folder / DETECTOR),
+        PLAIN: fit_network(sets, plain, folder / PLAIN),
+        BOOSTING: _fit_boosting(sets, choice, folder / BOOSTING_FILE),
     }
-    for contender in [_network(DETECTOR, Detector.load(folder / DETECTOR)), *trained_beside(folder)]:
-        notes[contender.name] |= {"validation": contender.evaluation(valid), "thresholds": contender.thresholds}
     (folder / TRAINING_FILE).write_text(json.dumps(notes, indent=1) + "\n", "utf-8")
 
 
@@ -145,7 +155,7 @@ def judge(labelled: Path, detector: Path, beside: Path | None) -> tuple[int, dic
     Arguments and errors as for `contenders_on`.
     """
     flows, contenders = contenders_on(labelled, detector, beside)
-    return len(flows), {one.name: {**one.evaluation(flows), UNKNOWN: one.unknown(flows)} for one in contenders}
+    return len(flows), {one.name: one.figures(flows) for one in contenders}
 
 
 def contenders_on(labelled: Path, detector: Path, beside: Path | None) -> tuple[TagDataset, list[Contender]]:
@@ -170,15 +180,21 @@ def trained_beside(folder: Path) -> list[Contender]:
     """Return the two contenders of the detector in the same folder."""
     saved = joblib.load(folder / BOOSTING_FILE)
     trees = BoostedTags(saved["ensembles"], saved["shares"], saved["tag_names"])
-    return [_network(PLAIN, Detector.load(folder / PLAIN)), Contender(BOOSTING, trees.score, saved["thresholds"])]
+    boosting = Contender(BOOSTING, partial(_answers_of, trees), saved["thresholds"])
+    return [_network(PLAIN, Detector.load(folder / PLAIN)), boosting]
 
 
 def _network(name: str, detector: Detector) -> Contender:
-    card = detector.card
-    return Contender(name, detector.score, card.thresholds.values, detector.validation, card.calibration, detector)
+    card, known = detector.card, detector.validation
+    return Contender(name, detector.answers, card.thresholds.values, known, card.calibration, card.unknown)
 
 
-def fit_network(train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> dict[str, Any]:
+def _answers_of(trees: BoostedTags, features: Matrix) -> Answers:
+    scores = trees.score(features)
+    return Answers(scores, scores, None, np.zeros(len(scores), np.bool_), None)
+
+
+def fit_network(sets: Sets, choice: Choice, path: Path) -> dict[str, Any]:
     """Train one network, cut at 0.5 without threshold settings, save it, and return how it went."""
     settings = choice.training
     work = f"training with {settings.loss.penalty} penalty" if choice.cuts else "training plain cross-entropy beside it"
@@ -189,18 +205,20 @@ def fit_network(train: TagDataset, valid: TagDataset, choice: Choice, path: Path
         advance(Step(work, result.epoch, settings.epochs, "epochs", note))
 
     kept = choice.kept / path.name if choice.kept else None
-    trained = train_network(choice.learned(train, path.parent), valid, settings, on_epoch, kept)
+    trained = train_network(sets.learned, sets.valid, settings, on_epoch, kept)
     advance(Step(work, settings.epochs, settings.epochs, "epochs"))
     seconds = time.monotonic() - begun
     say(f"{work}: best of {len(trained.history)} epochs is epoch {trained.best_epoch}, {seconds:.0f} s")
-    card = _save(trained, train, valid, choice, path)
+    card = _save(trained, sets, choice, path)
     history = [{"epoch": result.epoch, **result.figures()} for result in trained.history]
     notes = {"seconds": seconds, "best_epoch": trained.best_epoch, "history": history, "settings": settings.to_dict()}
+    notes |= {"validation": card.validation, "thresholds": card.thresholds.values}
     return {**notes, "background": card.background} if choice.background else notes
 
 
-def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> DetectorCard:
+def _save(trained: TrainedNetwork, sets: Sets, choice: Choice, path: Path) -> DetectorCard:
     """Choose thresholds, measure what is known, save the detector, and return its card."""
+    train, valid = sets.train, sets.valid
     halves = Thresholds((HALF,) * len(train.tag_names), tuple("pooled" for _ in train.tag_names), 0.0, 0.0)
     card = DetectorCard(
         tag_names=train.tag_names,
@@ -228,9 +246,9 @@ def _save(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice:
         Detector(trained.network, card).save(path)
         return card
     card = replace(card, calibration=fit_calibration(valid.tags, scores, choice.cuts.least_positives))
-    detector = Detector(trained.network, card, _known(trained, train, valid, choice), scored)
+    detector = Detector(trained.network, card, _known(trained, sets, choice), scored)
     if choice.unknown.false_alarm_budget:
-        detector = _looking_for_unknown(detector, scored, train, valid, choice)
+        detector = _looking_for_unknown(detector, scored, sets, choice)
     replace(detector, validation=(detector.validation or scored).sampled()).save(path)
     return detector.card
 
@@ -253,11 +271,9 @@ def _ordinary(
     return features[~background.set_aside(_any(score(features), own.thresholds(cuts).values))]
 
 
-def _looking_for_unknown(
-    detector: Detector, scored: ScoredFlows, train: TagDataset, valid: TagDataset, choice: Choice
-) -> Detector:
+def _looking_for_unknown(detector: Detector, scored: ScoredFlows, sets: Sets, choice: Choice) -> Detector:
     """Return the detector with where benign flows lie, and from where on what is unlike them is reported."""
-    learned, judged = [train], [valid.features]
+    learned, judged = [sets.train], [sets.valid.features]
     if choice.background:
         own = replace(scored, background=None)
         learned.append(choice.background.learned)
@@ -282,8 +298,8 @@ def _any(scores: Matrix, cuts: tuple[float, ...]) -> npt.NDArray[np.bool_]:
     return np.asarray(fired_tags(scores, cuts).any(axis=1))
 
 
-def _known(trained: TrainedNetwork, train: TagDataset, valid: TagDataset, choice: Choice) -> Familiarity:
-    own = measure_familiarity(trained.network, train, valid)
+def _known(trained: TrainedNetwork, sets: Sets, choice: Choice) -> Familiarity:
+    own = measure_familiarity(trained.network, sets.train, sets.valid)
     if not choice.background:
         return own
     return own.with_background(
@@ -297,15 +313,18 @@ def _as_found(valid: TagDataset, scores: Matrix, cuts: Thresholds) -> Thresholds
     return replace(cuts, false_alarm_rate=false_alarms, silent_rate=silent_rate(valid.tags, scores, cuts.values) or 0.0)
 
 
-def _fit_boosting(train: TagDataset, valid: TagDataset, choice: Choice, path: Path) -> dict[str, Any]:
+def _fit_boosting(sets: Sets, choice: Choice, path: Path) -> dict[str, Any]:
     """Grow the trees, choose their thresholds as the detector's are chosen, save both, and return how it went."""
     begun = time.monotonic()
-    boosted = fit_boosting(choice.learned(train, path.parent))
+    boosted = fit_boosting(sets.learned)
     seconds = time.monotonic() - begun
-    scored = _scored(boosted.score, valid.judged(boosted.score(valid.features)), valid, choice)
-    thresholds = scored.thresholds(choice.cuts or ThresholdSettings()).values
+    valid = sets.valid
+    scores = valid.judged(boosted.score(valid.features))
+    thresholds = _scored(boosted.score, scores, valid, choice).thresholds(choice.cuts or ThresholdSettings()).values
     saved = {"ensembles": boosted.ensembles, "shares": boosted.shares, "tag_names": boosted.tag_names}
     joblib.dump({**saved, "thresholds": thresholds}, path)
-    drawn = "" if boosted.flows == len(train) else f" on {boosted.flows:,} flows"
+    drawn = "" if boosted.flows == len(sets.learned) else f" on {boosted.flows:,} flows"
     say(f"gradient boosting beside it: one ensemble a tag{drawn}, {seconds:.0f} s")
-    return {"seconds": seconds, "flows": boosted.flows, "constant_tags": boosted.constant_tags}
+    figures = evaluate(valid.tags, scores, thresholds, valid.tag_names).to_dict()
+    notes = {"seconds": seconds, "flows": boosted.flows, "constant_tags": boosted.constant_tags}
+    return {**notes, "validation": figures, "thresholds": thresholds}

@@ -10,6 +10,7 @@ from features.labels.vocabulary import UNKNOWN
 from models.calibration import reliability, tag_calibration_errors
 from models.confusion import confusions
 from models.dataset import TagDataset
+from models.detector import Answers
 from models.intervals import intervals
 from models.metrics import calibration_error, evaluate, fired_tags, silence_at_budget
 from models.scored_flows import Blocks, ScoredFlows, read_blocks
@@ -30,21 +31,22 @@ def examination(labelled: Path, flows: TagDataset, contenders: Sequence[Contende
         validation flows for each of BUDGETS, with what they do here; empty where it keeps none.
     """
     blocks = read_blocks([labelled])
-    scored = {contender.name: flows.judged(contender.score(flows.features)) for contender in contenders}
-    cuts = ThresholdSettings(**settings.thresholds.model_dump())
-    first = contenders[0]
-    rechosen = list(_rechosen(first.validation, flows, scored[first.name], cuts)) if first.validation else []
-    figures = {one.name: _figures(one, flows, scored[one.name], blocks) for one in contenders}
+    answered = {one.name: one.answer(flows.features) for one in contenders}
+    first, cuts = contenders[0], ThresholdSettings(**settings.thresholds.model_dump())
+    scores = flows.judged(answered[first.name].scores)
+    rechosen = list(_rechosen(first.validation, flows, scores, cuts)) if first.validation else []
+    figures = {one.name: _figures(one, flows, answered[one.name], blocks) for one in contenders}
     return {"hours": blocks.hours, "contenders": figures, "rechosen": rechosen}
 
 
-def _figures(contender: Contender, flows: TagDataset, scores: Matrix, blocks: Blocks) -> Plain:
+def _figures(contender: Contender, flows: TagDataset, answers: Answers, blocks: Blocks) -> Plain:
+    scores = flows.judged(answers.scores)
     figures = evaluate(flows.tags, scores, contender.thresholds, flows.tag_names)
     alarms = (figures.false_alarm_rate or 0.0) * figures.benign_flows
     mixed = confusions(flows.tags, fired_tags(scores, contender.thresholds), flows.tag_names)
     return {
         **figures.to_dict(),
-        UNKNOWN: contender.unknown(flows),
+        UNKNOWN: contender.unknown(flows, answers),
         "false_alarms_per_hour": alarms / blocks.hours if blocks.hours and figures.benign_flows else None,
         "intervals": intervals(flows.tags, scores, contender.thresholds, blocks.of_flow, flows.tag_names),
         "at_budgets": [

@@ -9,7 +9,7 @@ from models.dataset import read_dataset
 from models.scored_flows import read_blocks
 from pipeline.background import read_background
 from pipeline.config import load
-from pipeline.contenders import Choice, fit_network
+from pipeline.contenders import Choice, Sets, fit_network
 from pipeline.fitting import background_settings, threshold_settings, training_settings
 from pipeline.ingest import ingest
 from pipeline.label import label
@@ -57,7 +57,9 @@ def trained(home: Home, folder: Path, chosen: Sequence[str], background: Sequenc
         names = read_vocabulary().names
         train, valid = (read_dataset([table], view.columns, names) for table in (home.train, home.valid))
         choice = Choice(training_settings(settings), threshold_settings(settings), read_blocks([home.valid]))
+        learned = train
         if background:
-            choice = replace(choice, background=read_background(background, train, background_settings(settings))[0])
-        fit_network(train, valid, choice, folder)
+            ordinary = read_background(background, train, background_settings(settings))[0]
+            choice, learned = replace(choice, background=ordinary), ordinary.beside(train)
+        fit_network(Sets(train, valid, learned), choice, folder)
     return folder
