@@ -328,12 +328,14 @@ def fingerprint() -> str:
 def difference(other: pa.Schema) -> str:
     """Return the unified diff from this schema's columns to `other`'s; empty when a table of `other` can be used."""
     ours = [f"{field.name}: {field.type}" for field in arrow_schema()]
-    theirs = [f"{field.name}: {field.type}" for field in other if field.name not in LABEL_NAMES]
+    theirs = [f"{field.name}: {field.type}" for field in other if field.name not in (*LABEL_NAMES, WEIGHT_NAME)]
     return "\n".join(difflib.unified_diff(ours, theirs, "this version", "the table", lineterm="", n=0))
 
 
 LABEL_NAMES = ("tags", "rules")
 """Columns that labelling adds behind the schema's own."""
+WEIGHT_NAME = "weight"
+"""A column that a labelled table may have beside them: how much each flow counts in training."""
 
 
 def labelled_schema() -> pa.Schema:

@@ -92,11 +92,13 @@ class BoostedTags:
 
 
 def fit_boosting(train: TagDataset, settings: BoostingSettings | None = None) -> BoostedTags:
-    """Grow one ensemble a tag on the training flows; nulls go down the side of each split that suits them."""
+    """Grow one ensemble a tag on the training flows by their weights; nulls go down the side that suits a split."""
     settings = settings or BoostingSettings()
     rows, weights = drawn_flows(train.tags, settings.most_flows, settings.seed)
     features = train.features[rows].astype(np.float64)  # once for all, as trees take it
     features[:, np.isnan(features).all(axis=0)] = 0  # trees cannot be grown beside a column that never has a value
+    if train.weights is not None:
+        weights = train.weights[rows].astype(np.float64) * (1.0 if weights is None else weights)
     ensembles = tuple(_side_by_side(partial(_fitted, features, weights, settings), train.targets()[rows].T))
     shares = tuple(float(share) for share in train.tags.mean(axis=0))
     return BoostedTags(ensembles, shares, train.tag_names, len(rows))

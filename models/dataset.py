@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from features.errors import LabelError, SchemaError
 from features.labels.speech import tags_spoken_of
+from features.schema import WEIGHT_NAME
 
 TAGS_COLUMN = "tags"
 UNKNOWN = -1.0
@@ -36,6 +37,7 @@ class TagDataset:
         tag_names: One a column of ``tags``.
         known: Shape of ``tags``: False where the truth does not say whether the flow carries the tag, which is then 0;
             None where all is known.
+        weights: How much each flow counts in training, shape (n_flows,), float32, 0 or more; None where all are equal.
     """
 
     features: npt.NDArray[np.float32]
@@ -43,6 +45,7 @@ class TagDataset:
     feature_names: tuple[str, ...]
     tag_names: tuple[str, ...]
     known: npt.NDArray[np.bool_] | None = None
+    weights: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Refuse matrices whose shapes contradict each other or the names."""
@@ -65,7 +68,8 @@ class TagDataset:
     def rows(self, chosen: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> "TagDataset":
         """Return the chosen flows as a dataset of their own."""
         known = None if self.known is None else self.known[chosen]
-        return replace(self, features=self.features[chosen], tags=self.tags[chosen], known=known)
+        weights = None if self.weights is None else self.weights[chosen]
+        return replace(self, features=self.features[chosen], tags=self.tags[chosen], known=known, weights=weights)
 
     def targets(self) -> npt.NDArray[np.float32]:
         """Return the tags as a loss takes them, ``UNKNOWN`` where the truth does not say."""
@@ -81,11 +85,18 @@ class TagDataset:
         features = room((len(self) + len(other), len(self.feature_names)), scratch)
         features[: len(self)], features[len(self) :] = self.features, other.features
         tags = np.concatenate([self.tags, other.tags])
-        known = None
+        known = weights = None
         if self.known is not None or other.known is not None:
             parts = (np.ones(one.tags.shape, bool) if one.known is None else one.known for one in (self, other))
             known = np.concatenate([*parts])
-        return TagDataset(features, tags, self.feature_names, self.tag_names, known)
+        if self.weights is not None or other.weights is not None:
+            parts = (np.ones(len(one), np.float32) if one.weights is None else one.weights for one in (self, other))
+            weights = np.concatenate([*parts])
+        return TagDataset(features, tags, self.feature_names, self.tag_names, known, weights)
+
+    def evenly_weighed(self) -> "TagDataset":
+        """Return the same with weights whose mean is 1: only how they compare says something."""
+        return self if self.weights is None else replace(self, weights=self.weights / self.weights.mean())
 
 
 def columns_of(features: npt.NDArray[np.float32]) -> Iterator[npt.NDArray[np.float32]]:
@@ -103,14 +114,16 @@ def read_dataset(
     and with a scratch folder no more than IN_MEMORY_BYTES plus one batch, however many flows there are.
 
     Args:
-        paths: Tables with the feature columns and a column ``tags`` of type list<string>.
+        paths: Tables with the feature columns, a column ``tags`` of type list<string>, and perhaps one ``weight``;
+            flows of a table without it weigh 1.
         feature_names: Columns to take, in this order; numbers or booleans.
         tag_names: Tags to take, in this order.
         scratch: Where features that are too many for memory lie, in a file without a name that ends with the dataset.
 
     Raises:
         SchemaError: A table lacks a column.
-        LabelError: A flow carries a tag that is not in ``tag_names``, or has no labels at all.
+        LabelError: A flow carries a tag that is not in ``tag_names``, or has no labels at all, or weighs less than 0 or
+            no number; or no flow weighs anything.
         OSError: The disk of the scratch folder is full.
     """
     files = [_open_labelled(path, feature_names) for path in paths]
@@ -129,7 +142,7 @@ def read_dataset(
             start += batch.num_rows
     if known is not None:
         known |= tags > 0  # what a tag that was spoken of implies
-    return TagDataset(features, tags, tuple(feature_names), tuple(tag_names), known)
+    return TagDataset(features, tags, tuple(feature_names), tuple(tag_names), known, _weights(paths, files))
 
 
 def feature_matrix(batch: pa.RecordBatch, feature_names: Sequence[str]) -> npt.NDArray[np.float32]:
@@ -173,6 +186,30 @@ def _open_labelled(path: Path, feature_names: Sequence[str]) -> pq.ParquetFile:
 
 def _diff(missing: Sequence[str]) -> str:
     return "\n" + "\n".join(f"    - {name}" for name in missing)
+
+
+def _weights(paths: Sequence[Path], files: Sequence[pq.ParquetFile]) -> npt.NDArray[np.float32] | None:
+    """Return how much the flows of tables count; None where no table says."""
+    if not any(WEIGHT_NAME in file.schema_arrow.names for file in files):
+        return None
+    weights = np.concatenate([_weights_of(path, file) for path, file in zip(paths, files, strict=True)])
+    if len(weights) and not weights.any():
+        raise LabelError("no flow weighs anything", str(paths[0]), f"a {WEIGHT_NAME} above 0", "0 for all flows")
+    return weights
+
+
+def _weights_of(path: Path, file: pq.ParquetFile) -> npt.NDArray[np.float32]:
+    if WEIGHT_NAME not in file.schema_arrow.names:
+        return np.ones(file.metadata.num_rows, np.float32)
+    column = file.read([WEIGHT_NAME])[WEIGHT_NAME]
+    if not (pa.types.is_floating(column.type) or pa.types.is_integer(column.type)):
+        raise LabelError("weights are no numbers", str(path), f"a column '{WEIGHT_NAME}' of numbers", str(column.type))
+    weights = column.cast(pa.float64()).to_numpy()
+    wrong = ~((weights >= 0) & (weights <= np.finfo(np.float32).max))
+    if wrong.any():
+        given = f"{weights[wrong][0]:g} and the like on {wrong.sum():,} flows"
+        raise LabelError("flows cannot weigh so", str(path), f"a {WEIGHT_NAME} of 0 or more, no null", given)
+    return weights.astype(np.float32)
 
 
 def _fill_tags(column: pa.ListArray, tag_names: Sequence[str], into: npt.NDArray[np.uint8], path: Path) -> None:

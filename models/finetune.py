@@ -52,6 +52,7 @@ def finetune(
     tuned.fit(
         flows.features,
         flows.targets(),
+        sample_weight=flows.weights,
         batch_size=BATCH_FLOWS,
         epochs=settings.epochs,
         verbose=0,

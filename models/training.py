@@ -116,8 +116,8 @@ def train_network(
     no more than PIECE_FLOWS of them are held in memory.
 
     Args:
-        train: Flows to learn from.
-        valid: Flows of another capture or time, with the same columns and tags.
+        train: Flows to learn from, as much from each as it weighs.
+        valid: Flows of another capture or time, with the same columns and tags; each counts as one.
         settings: Loss, network, schedule.
         on_epoch: Called after each epoch that is trained here.
         kept: A folder in which the state is kept after each epoch: the same call goes on behind the last one kept, and
@@ -130,6 +130,7 @@ def train_network(
         Diverged: The loss became NaN or infinite; names the batch, and keeps it in ``kept``.
     """
     _require_matching(train, valid)
+    train = train.evenly_weighed()
     keras.utils.set_random_seed(settings.seed)
     loss = TagLoss(settings.loss, len(train.tag_names))
     normalisation = measure(train.features, settings.network.transform, settings.network.clip)
@@ -187,6 +188,7 @@ def _epoch(
         passed = members.fit(
             flows.features,
             flows.targets(),
+            sample_weight=flows.weights,
             batch_size=settings.batch_size,
             shuffle=False,
             verbose=0,

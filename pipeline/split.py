@@ -19,7 +19,7 @@ from features.labels.equal_rows import row_hashes
 from features.labels.speech import tags_spoken_of
 from features.labels.stratify import stratified
 from features.labels.vocabulary import METADATA
-from features.schema import FEATURE_NAMES, IDENTITY_NAMES, fingerprint
+from features.schema import FEATURE_NAMES, IDENTITY_NAMES, WEIGHT_NAME, fingerprint
 from features.table import columns_given, giving, open_table, write_table
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.progress import say
@@ -234,17 +234,27 @@ def _write_part(tables: Sequence[Path], chosen: npt.NDArray[np.bool_], path: Pat
     with ExitStack() as stack:
         files = [stack.enter_context(open_table(table, labelled=True)) for table in tables]
         given = frozenset[str].intersection(*(columns_given(file) for file in files))
-        write_table(_rows(files, chosen), path, giving(files[0].schema_arrow, given))
+        schema = max((file.schema_arrow for file in files), key=len)  # with weights where a table has some
+        write_table(_rows(files, chosen, schema.names), path, giving(schema, given))
 
 
-def _rows(files: Sequence[pq.ParquetFile], chosen: npt.NDArray[np.bool_]) -> Iterator[pa.RecordBatch]:
+def _rows(
+    files: Sequence[pq.ParquetFile], chosen: npt.NDArray[np.bool_], names: Sequence[str]
+) -> Iterator[pa.RecordBatch]:
     begin = 0
     for file in files:
         for batch in file.iter_batches():
             rows = chosen[begin : begin + batch.num_rows]
             begin += batch.num_rows
             if rows.any():
-                yield batch.filter(pa.array(rows))
+                yield _weighed(batch.filter(pa.array(rows)), names).select(names)
+
+
+def _weighed(batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+    """Return rows with a weight of 1 each where other tables have weights and theirs has none."""
+    if WEIGHT_NAME not in names or WEIGHT_NAME in batch.schema.names:
+        return batch
+    return batch.append_column(WEIGHT_NAME, pa.array(np.ones(batch.num_rows)))
 
 
 def parsed_shares(text: str) -> tuple[float, ...]:

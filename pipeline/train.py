@@ -14,7 +14,7 @@ from features.views import PACKETS, View, view_of
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.settings import Settings
 
-VERSION = 6
+VERSION = 7
 DETECTOR, TRAINING_FILE = "detector", "training.json"
 """What a folder of contenders calls the detector's directory, and the account of how all of them came about."""
 

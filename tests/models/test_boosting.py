@@ -30,6 +30,18 @@ def test_tags_with_too_few_positives_answer_their_share_and_are_named(train: Tag
     assert (scores[:, 2] == 0).all()
 
 
+def test_flows_that_weigh_nothing_teach_nothing(train: TagDataset, valid: TagDataset) -> None:
+    """Half of the flows with wrong tags spoil the trees, unless those flows weigh 0."""
+    wrong = np.arange(len(train)) % 2 == 0
+    spoilt = dataclasses.replace(train, tags=np.where(wrong[:, None], 1 - train.tags, train.tags))
+    weighed = dataclasses.replace(spoilt, weights=np.where(wrong, 0, 3).astype(np.float32))
+    blind, seeing = (
+        mean_average_precision(valid.tags, fit_boosting(one, FAST).score(valid.features)) for one in (spoilt, weighed)
+    )
+    assert (blind or 1) < 0.8
+    assert (seeing or 0) > 0.95
+
+
 def test_a_column_without_any_value(train: TagDataset, valid: TagDataset) -> None:
     """A column that is null in every flow it learns from is learned nothing from, whatever it holds later."""
     empty = np.full((len(train), 1), np.nan, np.float32)

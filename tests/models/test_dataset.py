@@ -176,3 +176,40 @@ def test_what_a_truth_does_not_speak_of_is_unknown(tmp_path: Path) -> None:
     assert alone.judged(scores) is scores
     both = read_dataset([partial], ("n",), TAGS).followed_by(alone)
     np.testing.assert_array_equal(both.targets(), dataset.targets())
+
+
+def test_flows_weigh_what_their_table_says(tmp_path: Path) -> None:
+    """A column weight is taken as it is, flows of a table without one weigh 1, and weights follow their flows."""
+    plain, weighed = (
+        written(tmp_path / "a.parquet", n=[1, 2, 3]),
+        written(tmp_path / "b.parquet", n=[4, 5, 6], weight=[0, 0.5, 3]),
+    )
+    dataset = read_dataset([plain, weighed], ("n",), TAGS)
+    assert dataset.weights is not None
+    assert dataset.weights.tolist() == [1, 1, 1, 0, 0.5, 3]
+    chosen = dataset.rows(np.array([5, 4])).weights
+    assert chosen is not None
+    assert chosen.tolist() == [3, 0.5]
+    alone = read_dataset([plain], ("n",), TAGS)
+    assert alone.weights is None
+    assert alone.followed_by(alone).weights is None
+    both = alone.followed_by(dataset).evenly_weighed().weights
+    assert both is not None
+    np.testing.assert_allclose(both, np.array([1, 1, 1, 1, 1, 1, 0, 0.5, 3]) / (9.5 / 9), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("weight", "named"),
+    [
+        ([1.0, -0.5, 2.0], "-0.5 and the like on 1 flows"),
+        ([1.0, float("nan"), float("inf")], "nan and the like on 2 flows"),
+        (pa.array([1, None, 2]), "nan and the like on 1 flows"),
+        (["1", "2", "3"], "no numbers"),
+        ([0, 0, 0], "no flow weighs anything"),
+    ],
+)
+def test_what_is_no_weight_is_refused(tmp_path: Path, weight: Any, named: str) -> None:
+    """A weight below 0, none, an infinite one, text, and tables whose flows all weigh nothing are label errors."""
+    path = written(tmp_path / "a.parquet", n=[1, 2, 3], weight=weight)
+    with pytest.raises(LabelError, match=named):
+        read_dataset([path], ("n",), TAGS)

@@ -65,6 +65,17 @@ def test_unknown_tags_teach_nothing(train: TagDataset, valid: TagDataset) -> Non
     assert scored[0] > scored[1] + 1
 
 
+def test_flows_that_weigh_nothing_teach_nothing(train: TagDataset, valid: TagDataset) -> None:
+    """Half of the flows with wrong tags spoil the network, unless those flows weigh 0."""
+    wrong = np.arange(len(train)) % 2 == 0
+    spoilt = dataclasses.replace(train, tags=np.where(wrong[:, None], 1 - train.tags, train.tags))
+    weighed = dataclasses.replace(spoilt, weights=np.where(wrong, 0, 3).astype(np.float32))
+    longer = dataclasses.replace(SMALL, epochs=8, batch_size=64)
+    blind, seeing = (train_network(one, valid, longer).history[-1].mean_average_precision for one in (spoilt, weighed))
+    assert (blind or 1) < 0.8
+    assert (seeing or 0) > 0.95
+
+
 @pytest.mark.parametrize("monitor", ["loss", "mean_average_precision", "silence"])
 def test_the_best_epoch_is_kept(train: TagDataset, monitor: str) -> None:
     """When later epochs are worse on the validation flows, the weights of the best one come back."""

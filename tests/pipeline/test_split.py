@@ -60,6 +60,17 @@ def test_every_row_is_in_one_part_or_dropped_by_name(tmp_path: Path, settings: S
     assert split([table], SplitChoice(by, gap_s=3), settings).reused
 
 
+def test_weights_go_with_their_rows(tmp_path: Path, settings: Settings) -> None:
+    """A column weight is kept, and rows of a table that has none weigh 1."""
+    plain = labelled(tmp_path / "plain.parquet", rows())
+    weighed = tmp_path / "weighed.parquet"
+    table = pq.read_table(plain)
+    pq.write_table(table.append_column("weight", pa.array([at / 2 for at in range(ROWS)])), weighed)
+    parts = parts_of(split([plain, weighed], SplitChoice("row"), settings).path)
+    found = sorted((row["flow_id"], row["weight"]) for part in parts.values() for row in part)
+    assert found == sorted([(at, 1.0) for at in range(ROWS)] + [(at, at / 2) for at in range(ROWS)])
+
+
 def test_by_time_no_flow_reaches_over_a_cut(tmp_path: Path, settings: Settings) -> None:
     """The parts follow each other, with at least the gap between the cut before and the first start behind it."""
     made = split([labelled(tmp_path / "table.parquet", rows())], SplitChoice("time", gap_s=5), settings)
