@@ -39,7 +39,7 @@ from features.context_kernel import (
 
 __all__ = ["END", "LONG_S", "NEIGHBOUR", "SHORT_S", "ContextWindow", "Ready", "context_columns"]
 
-PIECE_ROWS = 32_768
+PIECE_ROWS = 16_384
 BEFORE_ALL = -(1 << 63)
 END = np.dtype([("end_ns", "i8")])
 """All that is held of a flow where no context is asked for."""

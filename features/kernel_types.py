@@ -1,5 +1,6 @@
 """What the numba kernels share: how they are compiled, the types of their values, the mark for what was never seen."""
 
+import gc
 import importlib
 import sys
 from collections.abc import Iterator
@@ -35,6 +36,10 @@ def _hidden(*names: str) -> Iterator[None]:
 with _hidden("scipy.linalg.cython_blas", "cffi"):
     for _asking in ("numba.np.arraymath", "numba.core.typing.cffi_utils"):
         importlib.import_module(_asking)
+
+# What imports leave behind stays as long as the process. The collector need not look through it time and again, and at
+# the end: a quarter of a second of CPU time.
+gc.freeze()
 
 _UNCOUNTED: dict[str, Any] = {"nogil": True, "_nrt": False}
 """Without reference counts: numba would count every array of a tuple up and down at each call that passes it, in locked

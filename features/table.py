@@ -23,7 +23,7 @@ GIVEN = b"flowtag.columns_given"
 WRITTEN_BEHIND = 2
 """Batches that may wait for the writer."""
 LEVELS_AT_ONCE = 32_768
-"""Values of a column that are encoded at once: as many as a batch has."""
+"""Values of a column that are encoded at once: as many as any batch has."""
 SEARCHED = ("flow_id", "start", "end", "src_ip", "src_port", "dst_ip", "dst_port", "protocol")
 DIFFERENT_EVERYWHERE = ("flow_id", "community_id", "uid", "start", "end")
 

@@ -44,7 +44,7 @@ from features.payload.flow_facts import read_payloads
 from features.payload.snippets import taken_out
 from features.payload.waiting import LARGEST_NUMBER
 
-BATCH_FLOWS = 32_768
+BATCH_FLOWS = 16_384
 FIRST_FRAGMENTS = 4096
 LARGEST_SETTING = 1e9
 LAYERS = ("outer", "inner")
@@ -270,10 +270,11 @@ class _Run:
         """Return what the flows' payloads say, and write the numbers of its rows to the flows."""
         flows["facts"] = NEVER
         rows = np.flatnonzero((self._table.snippets.export[: len(flows)] != NEVER).any(axis=1))
-        flows["facts"][rows] = self._next_facts + np.arange(len(rows)) & LARGEST_NUMBER
-        self._next_facts = self._next_facts + len(rows) & LARGEST_NUMBER
         ports = np.stack([flows["src_port"][rows], flows["dst_port"][rows]], axis=1)
-        return read_payloads(flows["protocol"][rows], ports, taken_out(self._table.snippets, rows))
+        said, facts = read_payloads(flows["protocol"][rows], ports, taken_out(self._table.snippets, rows))
+        flows["facts"][rows[said]] = self._next_facts + np.arange(len(said)) & LARGEST_NUMBER
+        self._next_facts = self._next_facts + len(said) & LARGEST_NUMBER
+        return facts
 
     def counts(self) -> dict[str, int]:
         """Return the counts of CaptureMeter."""

@@ -15,7 +15,7 @@ from features.payload.facts import Facts
 from features.payload.http import read_http
 from features.payload.quic import could_be_quic, quic_version
 from features.payload.quic_initial import client_handshake
-from features.payload.said import Sides, joined_sides, nothing_said
+from features.payload.said import Sides, joined_sides, nothing_said, who_said
 from features.payload.ssh import begin_like_ssh, ssh_software
 from features.payload.tls_kernel import Scratch, read_hellos, read_tls, scratch_for
 
@@ -26,8 +26,10 @@ DNS_PORTS = (53, 5353, 5355)
 Indices = npt.NDArray[np.int64]
 
 
-def read_payloads(protocols: npt.NDArray[np.uint8], ports: npt.NDArray[np.uint16], sides: Sides) -> pa.RecordBatch:
-    """Return the columns of the group "payload", null where the first payload of each side does not say.
+def read_payloads(
+    protocols: npt.NDArray[np.uint8], ports: npt.NDArray[np.uint16], sides: Sides
+) -> tuple[Indices, pa.RecordBatch]:
+    """Return the flows whose first payloads say something, in order, and their columns of the group "payload".
 
     Args:
         protocols: IANA protocol numbers, shape (n,).
@@ -44,7 +46,10 @@ def read_payloads(protocols: npt.NDArray[np.uint8], ports: npt.NDArray[np.uint16
     free = read_tls(sides, streams, scratch, said)
     quic = _versions(sides, datagrams)
     _read_initials(sides, quic.places, free, scratch, said)
-    return said_columns(said, sides.raw, protocols == UDP, {"quic_version": quic, **dict(_software(sides, streams))})
+    others = {"quic_version": quic, **dict(_software(sides, streams))}
+    speaking = np.union1d(who_said(said), np.array([flow for one in others.values() for flow in one.places], np.int64))
+    placed = {name: Texts(np.searchsorted(speaking, one.places).tolist(), one.values) for name, one in others.items()}
+    return speaking, said_columns(said[speaking], sides.raw, (protocols == UDP)[speaking], placed)
 
 
 def flow_facts(protocol: int, ports: Sequence[int], forward: bytes, backward: bytes) -> Facts:
@@ -57,8 +62,8 @@ def flow_facts(protocol: int, ports: Sequence[int], forward: bytes, backward: by
         backward: The same of the other side.
     """
     sides = joined_sides([(forward, backward)])
-    [row] = read_payloads(np.array([protocol], np.uint8), np.array([ports], np.uint16), sides).to_pylist()
-    return {name: value for name, value in row.items() if value is not None}
+    _, rows = read_payloads(np.array([protocol], np.uint8), np.array([ports], np.uint16), sides)
+    return {name: value for row in rows.to_pylist() for name, value in row.items() if value is not None}
 
 
 def _versions(sides: Sides, flows: Indices) -> Texts:

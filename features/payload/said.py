@@ -66,3 +66,9 @@ def nothing_said(flows: int) -> npt.NDArray[np.void]:
         if SAID[name].kind == "f":
             said[name] = np.nan
     return said
+
+
+def who_said(said: npt.NDArray[np.void]) -> npt.NDArray[np.int64]:
+    """Return the rows of SAID that hold something, in order."""
+    words, blank = (rows.view(np.int64).reshape(-1, SAID.itemsize // 8) for rows in (said, nothing_said(1)))
+    return np.flatnonzero((words != blank).any(axis=1))

@@ -33,6 +33,8 @@ class Waiting:
     def take(self, wanted: npt.NDArray[np.integer]) -> dict[str, pa.Array]:
         """Return the columns of rows by their numbers, null for NEVER, and forget those rows."""
         known = wanted != NEVER
+        if not known.any():
+            return {field.name: pa.nulls(len(wanted), field.type) for field in PAYLOAD_SCHEMA}
         places = np.where(known, wanted.astype(np.int64) - self._first & LARGEST_NUMBER, 0)
         taken = self._rows.take(numbers(places, known))
         self._taken[places[known]] = True
