@@ -7,11 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NamedTuple, cast
 
+import numpy as np
 import pyarrow as pa
 
 from features.errors import RecordError
+from features.records.cell_kernel import count_lines
 
-BLOCK_BYTES = 1 << 22
+BLOCK_BYTES = 1 << 23
 LONGEST_LINE = 1 << 24
 SAMPLE_BYTES = 1 << 18
 COMPRESSIONS = (
@@ -106,14 +108,14 @@ def line_blocks(path: Path, skip: int = 0) -> Iterator[Block]:
         held, line, offset = b"", 1, 0
         while chunk := _read(stream, BLOCK_BYTES, path, offset):
             offset += len(chunk)
-            text = held + chunk
-            whole = text.rfind(b"\n") + 1
-            held = text[whole:]
+            whole = chunk.rfind(b"\n") + 1
+            text = b"".join((held, memoryview(chunk)[:whole])) if whole else b""
+            held = chunk[whole:] if whole else held + chunk
             if len(held) > LONGEST_LINE:
                 raise RecordError("A line is too long for a flow record", f"{path}, byte {offset - len(held)}")
-            if whole:
-                block = Block(text[:whole], line)
-                line += block.text.count(b"\n")
+            if text:
+                block = Block(text, line)
+                line += int(count_lines(np.frombuffer(block.text, np.uint8)))
                 yield from _without(block, skip)
         if held:
             yield from _without(Block(held, line), skip)

@@ -113,6 +113,10 @@ def _longer_decimal(column: pa.Array, writing: Writing) -> Nanoseconds:
 
 def _iso(column: pa.Array, writing: Writing) -> Nanoseconds:
     """Read 2026-03-01T08:00:00.5 with or without zone; slashes between the parts of the date are as good."""
+    try:
+        return _nanoseconds(_placed(column.cast(pa.timestamp("ns")), writing.zone))
+    except pa.ArrowInvalid:  # zones, slashes, blanks, or what is no time
+        pass
     plain = pc.utf8_trim_whitespace(pc.replace_substring_regex(column, r"^\s*(\d{4})/(\d{2})/(\d{2})", r"\1-\2-\3"))
     return _cast_iso(plain, writing.zone, whole=True)
 
