@@ -38,6 +38,7 @@ class TagDataset:
         known: Shape of ``tags``: False where the truth does not say whether the flow carries the tag, which is then 0;
             None where all is known.
         weights: How much each flow counts in training, shape (n_flows,), float32, 0 or more; None where all are equal.
+        soft: What is learned in place of the tags, on the same side of 1/2, same shape, float32; None for the tags.
     """
 
     features: npt.NDArray[np.float32]
@@ -46,6 +47,7 @@ class TagDataset:
     tag_names: tuple[str, ...]
     known: npt.NDArray[np.bool_] | None = None
     weights: npt.NDArray[np.float32] | None = None
+    soft: npt.NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         """Refuse matrices whose shapes contradict each other or the names."""
@@ -69,11 +71,14 @@ class TagDataset:
         """Return the chosen flows as a dataset of their own."""
         known = None if self.known is None else self.known[chosen]
         weights = None if self.weights is None else self.weights[chosen]
-        return replace(self, features=self.features[chosen], tags=self.tags[chosen], known=known, weights=weights)
+        soft = None if self.soft is None else self.soft[chosen]
+        return TagDataset(
+            self.features[chosen], self.tags[chosen], self.feature_names, self.tag_names, known, weights, soft
+        )
 
     def targets(self) -> npt.NDArray[np.float32]:
-        """Return the tags as a loss takes them, ``UNKNOWN`` where the truth does not say."""
-        targets = self.tags.astype(np.float32)
+        """Return the tags, or what is learned in their place, as a loss takes them, ``UNKNOWN`` where nothing says."""
+        targets = self.tags.astype(np.float32) if self.soft is None else self.soft
         return targets if self.known is None else np.where(self.known, targets, np.float32(UNKNOWN))
 
     def judged(self, scores: npt.NDArray[np.float32], nothing: float = 0.0) -> npt.NDArray[np.float32]:

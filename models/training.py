@@ -27,6 +27,7 @@ Precision = Literal["float32", "mixed_bfloat16"]
 
 PIECE_FLOWS = 65_536
 """Flows whose features are gathered, in the order of an epoch, at once."""
+HALF = 0.5
 RAMP_FLOWS = 50_000
 """Flows by which ramps are placed."""
 
@@ -48,6 +49,8 @@ class TrainingSettings:
         false_alarm_budget: Share of benign validation flows that may fire when silence is measured.
         patience: Epochs without a better value before training stops; of no effect with ``last``.
         rare_flows: Flows of a tag that has fewer in training are repeated until it has so many; 0 repeats none.
+        taught: How far targets are drawn towards the answers of boosted trees, in [0, 1/2), where these are better on
+            the validation flows (``models.teaching``): it is for whoever prepares the flows to learn from.
         precision: What hidden layers compute with in training; weights, inputs and logits stay ``float32``, and so does
             all of the network that is kept. ``mixed_bfloat16`` is for GPUs that multiply it faster.
         jit_compile: Whether XLA compiles the steps. For GPUs: on a CPU such steps take many times longer.
@@ -68,6 +71,7 @@ class TrainingSettings:
     false_alarm_budget: float = 0.001
     patience: int = 8
     rare_flows: int = 20
+    taught: float = 0.45
     precision: Precision = "float32"
     jit_compile: bool = False
     seed: int = 1
@@ -79,6 +83,8 @@ class TrainingSettings:
         for name in ("epochs", "batch_size", "patience", "learning_rate", "clip_norm"):
             if not getattr(self, name) > 0:
                 raise ConfigError("training cannot run so", f"training.{name}", "above 0", repr(getattr(self, name)))
+        if not 0 <= self.taught < HALF:
+            raise ConfigError("the truth must decide", "training.taught", "0 <= share < 0.5", repr(self.taught))
         if self.monitor not in get_args(Monitor):
             raise ConfigError("unknown quantity", "training.monitor", ", ".join(get_args(Monitor)), repr(self.monitor))
         if self.precision not in get_args(Precision):

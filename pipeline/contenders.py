@@ -30,6 +30,7 @@ from models.familiarity import Familiarity, measure_familiarity
 from models.losses import LossSettings
 from models.metrics import evaluate, false_alarm_rate, fired_tags, silent_rate
 from models.scored_flows import Blocks, ScoredFlows
+from models.teaching import taught
 from models.thresholds import Thresholds, ThresholdSettings
 from models.training import TrainedNetwork, TrainingSettings, train_network
 from models.unknown import UnknownCut, UnknownSettings, anomalies_of, judged_cut, measure_benign, reports
@@ -139,13 +140,12 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
         choice = replace(choice, background=tried)
     sets = Sets(train, valid, choice.background.beside(train, folder) if choice.background else train)
     plain = replace(
-        choice, training=replace(choice.training, loss=LossSettings(penalty="none")), cuts=None, blocks=None
+        choice, training=replace(choice.training, loss=LossSettings(penalty="none"), taught=0.0), cuts=None, blocks=None
     )
-    notes = {
-        DETECTOR: fit_network(sets, choice, folder / DETECTOR),
-        PLAIN: fit_network(sets, plain, folder / PLAIN),
-        BOOSTING: _fit_boosting(sets, choice, folder / BOOSTING_FILE),
-    }
+    beside = fit_network(sets, plain, folder / PLAIN)
+    trees, boosting = _fit_boosting(sets, choice, folder / BOOSTING_FILE)
+    sets, choice = _taught(sets, choice, trees, (beside, boosting))
+    notes = {DETECTOR: fit_network(sets, choice, folder / DETECTOR), PLAIN: beside, BOOSTING: boosting}
     (folder / TRAINING_FILE).write_text(json.dumps(notes, indent=1) + "\n", "utf-8")
 
 
@@ -313,18 +313,38 @@ def _as_found(valid: TagDataset, scores: Matrix, cuts: Thresholds) -> Thresholds
     return replace(cuts, false_alarm_rate=false_alarms, silent_rate=silent_rate(valid.tags, scores, cuts.values) or 0.0)
 
 
-def _fit_boosting(sets: Sets, choice: Choice, path: Path) -> dict[str, Any]:
-    """Grow the trees, choose their thresholds as the detector's are chosen, save both, and return how it went."""
+def _taught(
+    sets: Sets, choice: Choice, trees: BoostedTags, notes: tuple[dict[str, Any], dict[str, Any]]
+) -> tuple[Sets, Choice]:
+    """Return what the detector learns, and how: from the trees as well if they beat plain cross-entropy on validation.
+
+    Args:
+        sets: What the trees were grown on.
+        choice: How the detector is to be trained; what comes back says how far it is taught in truth.
+        trees: The teacher.
+        notes: How plain cross-entropy went, and the trees.
+    """
+    alone, theirs = (note["validation"]["mean_average_precision"] or 0.0 for note in notes)
+    share = choice.training.taught if theirs > alone else 0.0
+    choice = replace(choice, training=replace(choice.training, taught=share))
+    if not share:
+        return sets, choice
+    say(f"the trees teach: mean average precision {theirs:.3f} on the validation flows, a network alone {alone:.3f}")
+    return replace(sets, learned=taught(sets.learned, trees, share)), choice
+
+
+def _fit_boosting(sets: Sets, choice: Choice, path: Path) -> tuple[BoostedTags, dict[str, Any]]:
+    """Grow the trees, choose their thresholds as the detector's are chosen, save both; return them and how it went."""
     begun = time.monotonic()
     boosted = fit_boosting(sets.learned)
     seconds = time.monotonic() - begun
     valid = sets.valid
     scores = valid.judged(boosted.score(valid.features))
-    thresholds = _scored(boosted.score, scores, valid, choice).thresholds(choice.cuts or ThresholdSettings()).values
+    thresholds = _scored(boosted.score, scores, valid, choice).values_or_silence(choice.cuts or ThresholdSettings())
     saved = {"ensembles": boosted.ensembles, "shares": boosted.shares, "tag_names": boosted.tag_names}
     joblib.dump({**saved, "thresholds": thresholds}, path)
     drawn = "" if boosted.flows == len(sets.learned) else f" on {boosted.flows:,} flows"
     say(f"gradient boosting beside it: one ensemble a tag{drawn}, {seconds:.0f} s")
     figures = evaluate(valid.tags, scores, thresholds, valid.tag_names).to_dict()
     notes = {"seconds": seconds, "flows": boosted.flows, "constant_tags": boosted.constant_tags}
-    return {**notes, "validation": figures, "thresholds": thresholds}
+    return boosted, {**notes, "validation": figures, "thresholds": thresholds}

@@ -166,6 +166,9 @@ class TrainingSection(Section):
     monitor: Literal["last", "silence", "loss", "mean_average_precision"] = setting("last", "which epoch is kept")
     patience: PositiveInt = setting(8, "epochs without a better one before training stops", "epochs")
     rare_flows: NonNegativeInt = setting(20, "training flows below which those of a tag are repeated", "flows")
+    taught: Annotated[float, Field(ge=0, lt=0.5)] = setting(
+        0.45, "how far targets are drawn towards boosted trees' answers where those are better in validation", "share"
+    )
     precision: Literal["float32", "mixed_bfloat16"] = setting("float32", "of hidden layers in training")
     jit_compile: bool = setting(False, "whether XLA compiles the steps; meant for GPUs, slow on a CPU")
     seed: int = setting(1, "the same seed, data and machine give the same weights")

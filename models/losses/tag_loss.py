@@ -20,7 +20,8 @@ def row_loss(tags: Tensor, logits: Tensor, settings: LossSettings) -> Tensor:
     to the penalty; the others keep their weight.
 
     Args:
-        tags: Values 0, 1 or ``UNKNOWN``, shape (..., n_tags).
+        tags: Values in [0, 1] or ``UNKNOWN``, shape (..., n_tags). A flow carries the tags above 1/2, which is what
+            penalties see; the base learns the values themselves.
         logits: Same shape; of the hurdle one more a row, that of any attack, in front.
         settings: Base, penalty, lambda.
 
@@ -29,14 +30,14 @@ def row_loss(tags: Tensor, logits: Tensor, settings: LossSettings) -> Tensor:
     """
     scale = 1.0 / tags.shape[-1] if settings.reduction == "mean" else 1.0
     known = ops.cast(tags >= 0, logits.dtype)
-    truth = ops.cast(tags, logits.dtype) * known
+    targets = ops.cast(tags, logits.dtype) * known
     if settings.hurdle:
-        return scale * hurdle(truth, logits, known, settings)
-    base = scale * row_base(truth, logits, known, settings)
+        return scale * hurdle(targets, logits, known, settings)
+    base = scale * row_base(targets, logits, known, settings)
     if settings.penalty == "none" or settings.lambda_ == 0:
         return base
     weight = settings.lambda_ * (1.0 if settings.penalty == "literal" else scale)
-    return base + weight * silence_penalty(truth, logits, known, settings)
+    return base + weight * silence_penalty(carried(targets), logits, known, settings)
 
 
 def hurdle(tags: Tensor, logits: Tensor, known: Tensor, settings: LossSettings) -> Tensor:
@@ -46,15 +47,20 @@ def hurdle(tags: Tensor, logits: Tensor, known: Tensor, settings: LossSettings) 
     but with unknown ones does not say whether there is an attack.
 
     Args:
-        tags: Values 0 or 1, 0 where unknown, shape (..., n_tags).
+        tags: Values in [0, 1], 0 where unknown, shape (..., n_tags).
         logits: Of any attack, then of each tag given an attack, shape (..., 1 + n_tags).
         known: 1 where a tag is known, 0 elsewhere, shape (..., n_tags).
         settings: The base.
     """
-    attack = ops.cast(has_tag(tags), logits.dtype)
+    attack = ops.cast(has_tag(carried(tags)), logits.dtype)
     decided = ops.maximum(attack, ops.min(known, axis=-1))
     any_attack = decided * binary_cross_entropy(attack, logits[..., 0])
     return any_attack + attack * row_base(tags, logits[..., 1:], known, settings)
+
+
+def carried(targets: Tensor) -> Tensor:
+    """Return which tags flows carry, 1 where a target is above 1/2 and 0 elsewhere; same shape."""
+    return ops.cast(targets > 0.5, targets.dtype)
 
 
 @keras.saving.register_keras_serializable(package="flowtag")
@@ -62,7 +68,8 @@ class TagLoss(keras.losses.Loss):  # type: ignore[misc]  # keras carries no type
     """The loss of ``LossSettings`` over logits; refuses what collapses before the first step.
 
     Accepts logits of shape (n, n_tags), or (n, members, n_tags) for an ensemble trained in one graph, whose row costs
-    the mean over members; of the hurdle one logit more. Truth is 0, 1 or ``UNKNOWN``. Sample weights are Keras' own.
+    the mean over members; of the hurdle one logit more. Truth is in [0, 1], or ``UNKNOWN``. Sample weights
+    are Keras' own.
 
     Raises:
         UnsafeLoss: The settings make firing on every flow the optimum.

@@ -85,7 +85,7 @@ class _Killer(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         step: Step = record.__dict__["step"]
-        if step.work.startswith("training plain") and step.done == 2:
+        if step.work.startswith("training with") and step.done == 2:
             raise KeyboardInterrupt
 
 

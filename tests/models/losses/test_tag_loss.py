@@ -6,6 +6,7 @@ import pytest
 
 from features.errors import UnsafeLoss
 from models.losses import LossSettings, TagLoss
+from models.losses.tag_loss import row_loss
 from tests.models.losses import loss_oracle
 
 
@@ -30,6 +31,23 @@ def test_rows_are_averaged_and_weighted_by_keras() -> None:
     assert float(loss(tags, logits)) == pytest.approx(rows.mean(), rel=1e-5)
     weights = np.arange(10, dtype=np.float32)
     assert float(loss(tags, logits, weights)) == pytest.approx((rows * weights).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("penalty", ["bounded", "hit", "event", "event_nll"])
+def test_penalties_see_which_tags_are_carried(penalty: str) -> None:
+    """Targets drawn towards other answers change what the base costs, and nothing of the penalty."""
+    tags, logits = loss_oracle.some_rows(20, 5)
+    soft = 0.6 * tags + 0.4 * np.random.default_rng(0).random(tags.shape)
+    costs = {
+        (name, one): np.asarray(row_loss(*map(keras.ops.convert_to_tensor, (truth, logits)), LossSettings(penalty=one)))  # type: ignore[arg-type]
+        for name, truth in (("hard", tags), ("soft", soft))
+        for one in (penalty, "none")
+    }
+    paid = [costs[name, penalty] - costs[name, "none"] for name in ("hard", "soft")]
+    np.testing.assert_allclose(*paid, rtol=1e-9, atol=1e-12)
+    p = loss_oracle.sigmoid(logits)
+    expected = -(soft * np.log(p) + (1 - soft) * np.log(1 - p)).mean(axis=1)
+    np.testing.assert_allclose(costs["soft", "none"], expected, rtol=1e-10)
 
 
 def test_a_saved_loss_is_the_same_loss() -> None:
