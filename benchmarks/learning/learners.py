@@ -15,8 +15,11 @@ import numpy.typing as npt
 
 from models.boosting import BoostingSettings, fit_boosting
 from models.dataset import TagDataset
+from models.losses import LossSettings
+from models.metrics import mean_average_precision
 from models.network import NetworkSettings
 from models.prediction import network_logits
+from models.teaching import taught
 from models.training import TrainingSettings, train_network
 
 Matrix = npt.NDArray[np.float32]
@@ -122,23 +125,38 @@ def _xgboost(settings: BoostingSettings) -> Trees:
 
 
 def network_candidate(settings: TrainingSettings) -> Candidate:
-    """Return the product's own training under some settings."""
+    """Return the product's own training under some settings, with what it does beforehand where trees may teach."""
 
     def learn(train: TagDataset, valid: TagDataset, seed: int) -> Scorer:
-        network = train_network(train, valid, replace(settings, seed=seed)).network
-        return lambda features: _sigmoid(network_logits(network, features))
+        seeded = replace(settings, seed=seed)
+        learned = _taught(train, valid, seeded) if settings.taught else train
+        return _network(learned, valid, seeded)
 
     return Candidate(settings.to_dict(), learn)
+
+
+def _network(train: TagDataset, valid: TagDataset, settings: TrainingSettings) -> Scorer:
+    network = train_network(train, valid, settings).network
+    return lambda features: _sigmoid(network_logits(network, features))
+
+
+def _taught(train: TagDataset, valid: TagDataset, settings: TrainingSettings) -> TagDataset:
+    """Return what is learned from, by the answers of trees where these beat plain cross-entropy on validation flows."""
+    plain = _network(train, valid, replace(settings, loss=LossSettings(penalty="none")))
+    trees = fit_boosting(train)
+    alone, theirs = (mean_average_precision(valid.tags, score(valid.features)) or 0.0 for score in (plain, trees.score))
+    return taught(train, trees, settings.taught) if theirs > alone else train
 
 
 def _sigmoid(logits: Matrix) -> Matrix:
     return np.asarray(1.0 / (1.0 + np.exp(-logits.astype(np.float64))), np.float32)
 
 
-HARDER = TrainingSettings(learning_rate=4e-3, rare_flows=400)
+HARDER = TrainingSettings(learning_rate=4e-3, rare_flows=400, taught=0.0)
 """For tags that lie within each other and test flows of the same network as the training flows: every step counts."""
 NETWORKS = {
     "network": (TrainingSettings(),),
+    "network, untaught": (TrainingSettings(taught=0.0),),
     "network, tuned": (
         HARDER,
         replace(HARDER, network=NetworkSettings(input_dropout=0.0)),

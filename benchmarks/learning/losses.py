@@ -22,4 +22,5 @@ LOSSES = {
 
 def loss_families() -> dict[str, tuple[Candidate, ...]]:
     """Return one family for each loss, in the order of the report."""
-    return {name: (network_candidate(replace(TrainingSettings(), loss=loss)),) for name, loss in LOSSES.items()}
+    alone = TrainingSettings(taught=0.0)
+    return {name: (network_candidate(replace(alone, loss=loss)),) for name, loss in LOSSES.items()}
