@@ -2,8 +2,8 @@
 
 On tables whose test flows are like their training flows trees are ahead of networks, and a network comes nearer to them
 when its targets are drawn towards their answers, which say how sure one may be of a flow (Hinton et al. 2015). On
-captures of other hours and networks trees are the worse ones. So they are asked only where they were better on the
-validation flows.
+captures of other hours and networks trees are the worse ones. So whoever trains asks them only where they were better
+on the validation flows.
 """
 
 from dataclasses import replace
@@ -12,15 +12,20 @@ import numpy as np
 
 from models.boosting import BoostedTags
 from models.dataset import TagDataset
+from models.training import TrainingSettings
+
+FASTER = 2.0
+"""Soft targets vary less between like flows than tags do, so that steps may be longer (Hinton et al. 2015)."""
 
 
-def taught(flows: TagDataset, trees: BoostedTags, share: float) -> TagDataset:
-    """Return flows whose targets are drawn towards the answers of trees.
+def taught(flows: TagDataset, trees: BoostedTags, settings: TrainingSettings) -> tuple[TagDataset, TrainingSettings]:
+    """Return flows whose targets are drawn towards the answers of trees, and how to train on them.
 
     Args:
         flows: To learn from.
         trees: Grown on them.
-        share: How far, in [0, 1/2): what is true stays on its side of 1/2, where penalties look for it.
+        settings: How far targets are drawn; what is true stays on its side of 1/2, where penalties look for it.
     """
     answers = trees.score(flows.features)
-    return replace(flows, soft=((1 - share) * flows.tags + share * answers).astype(np.float32))
+    soft = ((1 - settings.taught) * flows.tags + settings.taught * answers).astype(np.float32)
+    return replace(flows, soft=soft), replace(settings, learning_rate=FASTER * settings.learning_rate)

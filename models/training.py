@@ -50,7 +50,7 @@ class TrainingSettings:
         patience: Epochs without a better value before training stops; of no effect with ``last``.
         rare_flows: Flows of a tag that has fewer in training are repeated until it has so many; 0 repeats none.
         taught: How far targets are drawn towards the answers of boosted trees, in [0, 1/2), where these are better on
-            the validation flows (``models.teaching``): it is for whoever prepares the flows to learn from.
+            the validation flows, at twice the learning rate (``models.teaching``): whoever calls prepares the flows.
         precision: What hidden layers compute with in training; weights, inputs and logits stay ``float32``, and so does
             all of the network that is kept. ``mixed_bfloat16`` is for GPUs that multiply it faster.
         jit_compile: Whether XLA compiles the steps. For GPUs: on a CPU such steps take many times longer.

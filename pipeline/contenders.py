@@ -325,12 +325,11 @@ def _taught(
         notes: How plain cross-entropy went, and the trees.
     """
     alone, theirs = (note["validation"]["mean_average_precision"] or 0.0 for note in notes)
-    share = choice.training.taught if theirs > alone else 0.0
-    choice = replace(choice, training=replace(choice.training, taught=share))
-    if not share:
-        return sets, choice
+    if not choice.training.taught or theirs <= alone:
+        return sets, replace(choice, training=replace(choice.training, taught=0.0))
     say(f"the trees teach: mean average precision {theirs:.3f} on the validation flows, a network alone {alone:.3f}")
-    return replace(sets, learned=taught(sets.learned, trees, share)), choice
+    learned, training = taught(sets.learned, trees, choice.training)
+    return replace(sets, learned=learned), replace(choice, training=training)
 
 
 def _fit_boosting(sets: Sets, choice: Choice, path: Path) -> tuple[BoostedTags, dict[str, Any]]:

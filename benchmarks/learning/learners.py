@@ -129,7 +129,7 @@ def network_candidate(settings: TrainingSettings) -> Candidate:
 
     def learn(train: TagDataset, valid: TagDataset, seed: int) -> Scorer:
         seeded = replace(settings, seed=seed)
-        learned = _taught(train, valid, seeded) if settings.taught else train
+        learned, seeded = _taught(train, valid, seeded) if settings.taught else (train, seeded)
         return _network(learned, valid, seeded)
 
     return Candidate(settings.to_dict(), learn)
@@ -140,12 +140,12 @@ def _network(train: TagDataset, valid: TagDataset, settings: TrainingSettings) -
     return lambda features: _sigmoid(network_logits(network, features))
 
 
-def _taught(train: TagDataset, valid: TagDataset, settings: TrainingSettings) -> TagDataset:
-    """Return what is learned from, by the answers of trees where these beat plain cross-entropy on validation flows."""
+def _taught(train: TagDataset, valid: TagDataset, settings: TrainingSettings) -> tuple[TagDataset, TrainingSettings]:
+    """Return what is learned and how: from trees as well where these beat plain cross-entropy on validation flows."""
     plain = _network(train, valid, replace(settings, loss=LossSettings(penalty="none")))
     trees = fit_boosting(train)
     alone, theirs = (mean_average_precision(valid.tags, score(valid.features)) or 0.0 for score in (plain, trees.score))
-    return taught(train, trees, settings.taught) if theirs > alone else train
+    return taught(train, trees, settings) if theirs > alone else (train, settings)
 
 
 def _sigmoid(logits: Matrix) -> Matrix:

@@ -7,6 +7,7 @@ import numpy as np
 from models.boosting import BoostingSettings, fit_boosting
 from models.dataset import TagDataset
 from models.teaching import taught
+from models.training import TrainingSettings
 
 
 def test_targets_lie_between_truth_and_answers(train: TagDataset) -> None:
@@ -14,7 +15,8 @@ def test_targets_lie_between_truth_and_answers(train: TagDataset) -> None:
     trees = fit_boosting(train, BoostingSettings(iterations=5))
     known = np.ones(train.tags.shape, bool)
     known[0] = False
-    learned = taught(dataclasses.replace(train, known=known), trees, 0.4)
+    learned, training = taught(dataclasses.replace(train, known=known), trees, TrainingSettings(taught=0.4))
+    assert training == TrainingSettings(taught=0.4, learning_rate=4e-3)
     expected = 0.6 * train.tags + 0.4 * trees.score(train.features)
     np.testing.assert_allclose(learned.targets()[1:], expected[1:], rtol=1e-6)
     assert (learned.targets()[0] == -1).all()
