@@ -15,7 +15,21 @@ from models.dataset import TagDataset
 from models.training import TrainingSettings
 
 FASTER = 2.0
-"""Soft targets vary less between like flows than tags do, so that steps may be longer (Hinton et al. 2015)."""
+"""A network that trees beat on flows like its own has learned too little. Its targets vary less than tags between like
+flows, so that its steps may be longer (Hinton et al. 2015)."""
+
+WORTH = 0.01
+"""By so much more mean average precision trees must be better: less may be chance, and networks travel better."""
+
+
+def teach(theirs: float | None, alone: float | None) -> bool:
+    """Tell whether a network should learn from trees.
+
+    Args:
+        theirs: The trees' mean average precision on the validation flows; None where no tag has flows there.
+        alone: That of a network that learned from what is true alone.
+    """
+    return theirs is not None and theirs >= (alone or 0.0) + WORTH
 
 
 def taught(flows: TagDataset, trees: BoostedTags, settings: TrainingSettings) -> tuple[TagDataset, TrainingSettings]:

@@ -30,7 +30,7 @@ from models.familiarity import Familiarity, measure_familiarity
 from models.losses import LossSettings
 from models.metrics import evaluate, false_alarm_rate, fired_tags, silent_rate
 from models.scored_flows import Blocks, ScoredFlows
-from models.teaching import taught
+from models.teaching import taught, teach
 from models.thresholds import Thresholds, ThresholdSettings
 from models.training import TrainedNetwork, TrainingSettings, train_network
 from models.unknown import UnknownCut, UnknownSettings, anomalies_of, judged_cut, measure_benign, reports
@@ -324,8 +324,8 @@ def _taught(
         trees: The teacher.
         notes: How plain cross-entropy went, and the trees.
     """
-    alone, theirs = (note["validation"]["mean_average_precision"] or 0.0 for note in notes)
-    if not choice.training.taught or theirs <= alone:
+    alone, theirs = (note["validation"]["mean_average_precision"] for note in notes)
+    if not choice.training.taught or not teach(theirs, alone):
         return sets, replace(choice, training=replace(choice.training, taught=0.0))
     say(f"the trees teach: mean average precision {theirs:.3f} on the validation flows, a network alone {alone:.3f}")
     learned, training = taught(sets.learned, trees, choice.training)

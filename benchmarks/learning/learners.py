@@ -19,7 +19,7 @@ from models.losses import LossSettings
 from models.metrics import mean_average_precision
 from models.network import NetworkSettings
 from models.prediction import network_logits
-from models.teaching import taught
+from models.teaching import taught, teach
 from models.training import TrainingSettings, train_network
 
 Matrix = npt.NDArray[np.float32]
@@ -144,8 +144,8 @@ def _taught(train: TagDataset, valid: TagDataset, settings: TrainingSettings) ->
     """Return what is learned and how: from trees as well where these beat plain cross-entropy on validation flows."""
     plain = _network(train, valid, replace(settings, loss=LossSettings(penalty="none")))
     trees = fit_boosting(train)
-    alone, theirs = (mean_average_precision(valid.tags, score(valid.features)) or 0.0 for score in (plain, trees.score))
-    return taught(train, trees, settings) if theirs > alone else (train, settings)
+    alone, theirs = (mean_average_precision(valid.tags, score(valid.features)) for score in (plain, trees.score))
+    return taught(train, trees, settings) if teach(theirs, alone) else (train, settings)
 
 
 def _sigmoid(logits: Matrix) -> Matrix:

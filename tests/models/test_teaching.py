@@ -3,10 +3,11 @@
 import dataclasses
 
 import numpy as np
+import pytest
 
 from models.boosting import BoostingSettings, fit_boosting
 from models.dataset import TagDataset
-from models.teaching import taught
+from models.teaching import taught, teach
 from models.training import TrainingSettings
 
 
@@ -22,3 +23,12 @@ def test_targets_lie_between_truth_and_answers(train: TagDataset) -> None:
     assert (learned.targets()[0] == -1).all()
     np.testing.assert_array_equal((learned.targets() > 0.5)[1:], train.tags[1:] > 0)
     np.testing.assert_array_equal(learned.rows(np.array([5, 3])).targets(), learned.targets()[[5, 3]])
+
+
+@pytest.mark.parametrize(
+    ("theirs", "alone", "answer"),
+    [(0.57, 0.54, True), (0.884, 1.0, False), (0.9999, 0.9998, False), (0.3, None, True), (None, None, False)],
+)
+def test_trees_teach_where_they_are_clearly_better(theirs: float | None, alone: float | None, answer: bool) -> None:
+    """A hundredth of mean average precision on validation flows decides; without positives there nobody teaches."""
+    assert teach(theirs, alone) is answer
