@@ -96,22 +96,24 @@ def _types(layout: Layout) -> dict[str, pa.DataType]:
 
 def json_schema(types: Mapping[str, pa.DataType]) -> pa.Schema:
     """Return the schema of columns whose names join the keys of nested objects with |."""
-    nested: dict[str, dict[str, pa.DataType]] = {}
-    flat: list[tuple[str, pa.DataType]] = []
+    return pa.schema(_fields(types))
+
+
+def _fields(types: Mapping[str, pa.DataType]) -> list[pa.Field]:
+    flat = [pa.field(name, kind) for name, kind in types.items() if "|" not in name]
+    inner: dict[str, dict[str, pa.DataType]] = {}
     for name, kind in types.items():
-        outer, _, inner = name.partition("|")
-        if inner:
-            nested.setdefault(outer, {})[inner] = kind
-        else:
-            flat.append((name, kind))
-    return pa.schema(flat + [(outer, pa.struct(list(inner.items()))) for outer, inner in nested.items()])
+        outer, within, rest = name.partition("|")
+        if within:
+            inner.setdefault(outer, {})[rest] = kind
+    return flat + [pa.field(outer, pa.struct(_fields(parts))) for outer, parts in inner.items()]
 
 
 def nested(table: pa.Table | pa.RecordBatch, keys: list[str]) -> pa.Array:
     """Return a column, or a part of one whose values are structs."""
     column = table.column(keys[0])
     column = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
-    return pc.struct_field(column, keys[1]) if len(keys) > 1 else column
+    return pc.struct_field(column, keys[1:]) if len(keys) > 1 else column
 
 
 def _sorted_out(block: Block, layout: Layout) -> tuple[list[bytes], list[int], list[int]]:
@@ -147,14 +149,16 @@ def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 
 def _has_type(record: dict[str, object], name: str, kind: pa.DataType) -> bool:
-    outer, _, inner = name.partition("|")
+    outer, within, inner = name.partition("|")
     value = record.get(outer)
-    if inner:
-        if value is not None and not isinstance(value, dict):
-            return False
-        value = None if value is None else value.get(inner)
     if value is None:
         return True
+    if within:
+        return isinstance(value, dict) and _has_type(value, inner, kind)
     if pa.types.is_string(kind):
         return isinstance(value, str)
+    return isinstance(value, bool) if pa.types.is_boolean(kind) else _is_number(value)
+
+
+def _is_number(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

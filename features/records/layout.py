@@ -24,6 +24,7 @@ class Layout:
         nulls: Texts that stand for no value.
         types: For JSON, the type of each column to read.
         decimal_comma: Whether numbers are written as 1,5.
+        envelope: For JSON, the key of the text that is the record, if the object itself is not.
         own_names: Columns that the file spells in another way; keys of nested JSON are joined with |.
     """
 
@@ -38,6 +39,7 @@ class Layout:
     types: dict[str, pa.DataType] = field(default_factory=dict)
     own_names: dict[str, str] = field(default_factory=dict)
     decimal_comma: bool = False
+    envelope: str = ""
 
     @property
     def header(self) -> frozenset[str]:

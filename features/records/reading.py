@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from features.records.batch import Batch, chosen
 from features.records.byte_stream import Block, line_blocks
+from features.records.envelope import unwrapped
 from features.records.exports.reading import read_exports
 from features.records.json_array import object_blocks
 from features.records.json_reading import read_json_lines
@@ -39,13 +40,24 @@ def read_batches(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch
     else:
         read = partial(read_json_lines, path, layout=layout, rejects=rejects)
     blocks = object_blocks(path) if layout.form == JSON_ARRAY else line_blocks(path, layout.skip)
-    for block in blocks:
+    for written in blocks:
+        block = _unwrapped(written, layout, rejects)
         text = _readable(block)
         batch = read(text)
         if batch is not None and text is not block:
             batch = _without_replaced(batch, layout, rejects)
         if batch is not None:
             yield batch
+
+
+def _unwrapped(block: Block, layout: Layout, rejects: Rejects) -> Block:
+    """Return a block of the records that its objects hold as texts, the block itself where they are no texts."""
+    if not layout.envelope:
+        return block
+    inner, empty = unwrapped(block, layout.envelope)
+    rejects.saw(len(empty))
+    rejects.add("no_record", empty)
+    return inner
 
 
 def _readable(block: Block) -> Block:

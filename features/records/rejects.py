@@ -6,7 +6,7 @@ from pathlib import Path
 
 from features.errors import RecordError
 
-NOT_MALFORMED = ("not_a_flow", "not_ip", "no_template", "empty")
+NOT_MALFORMED = ("not_a_flow", "not_ip", "no_template", "empty", "no_record")
 """Reasons that say nothing against a file: rows of other kinds among its flows."""
 
 ENOUGH_TO_JUDGE = 20_000

@@ -4,9 +4,11 @@ from features.records.adapter import Adapter
 from features.records.sources.argus import ARGUS
 from features.records.sources.aws import AWS_VPC
 from features.records.sources.cicflowmeter import CICFLOWMETER
+from features.records.sources.ecs import ECS_FLOWS, ECS_SURICATA, ECS_ZEEK, PACKETBEAT
 from features.records.sources.netflow_sets import NF_SETS
 from features.records.sources.nfdump import NFDUMP
 from features.records.sources.nfstream import NFSTREAM
+from features.records.sources.ocsf import OCSF_NETWORK
 from features.records.sources.suricata import SURICATA_EVE
 from features.records.sources.unsw import UNSW_NB15
 from features.records.sources.zeek import ZEEK_CONN
@@ -21,4 +23,9 @@ ADAPTERS: tuple[Adapter, ...] = (
     ARGUS,
     AWS_VPC,
     NFDUMP,
+    ECS_ZEEK,
+    ECS_SURICATA,
+    PACKETBEAT,
+    ECS_FLOWS,
+    OCSF_NETWORK,
 )

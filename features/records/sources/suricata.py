@@ -17,6 +17,8 @@ from features.records.sources.letters import bit, only_tcp
 ETHERNET = 14
 SYN, RST, ACK = 0x02, 0x04, 0x10
 ACK_AND_SYN = SYN | ACK
+FACTS = ("syn_seen", "syn_ack_seen", "handshake_seen", "fwd_reset_seen", "bwd_reset_seen")
+"""What flag_facts gives."""
 REASONS = (("timeout", "idle"), ("forced", "forced"), ("shutdown", "capture_end"))
 """Words of Suricata's flow.reason; tcp_end has none, because it calls a closed flow's removal a timeout too."""
 
@@ -26,7 +28,8 @@ def _is_flow(raw: Mapping[str, pa.Array]) -> npt.NDArray[np.bool_]:
     return pc.fill_null(wanted, False).to_numpy(zero_copy_only=False)
 
 
-def _more(records: Records) -> Numbers:
+def flag_facts(records: Records) -> Numbers:
+    """Return what the TCP flags of both sides say."""
     forward, backward = (records.raw.get(f"tcp|tcp_flags_{side}") for side in ("ts", "tc"))
     if forward is None or backward is None:
         return {}
@@ -64,7 +67,7 @@ SURICATA_EVE = Adapter(
     ),
     raw=("event_type", "tcp|tcp_flags_ts", "tcp|tcp_flags_tc"),
     nulls=(),
-    more=_more,
-    gives=("syn_seen", "syn_ack_seen", "handshake_seen", "fwd_reset_seen", "bwd_reset_seen"),
+    more=flag_facts,
+    gives=FACTS,
     keep=_is_flow,
 )

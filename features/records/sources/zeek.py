@@ -31,6 +31,13 @@ LONGEST_TCP_HEADER = 60
 UDP_HEADER = 8
 
 
+FACTS = (
+    *("icmp_type", "icmp_code", "syn_seen", "syn_ack_seen", "handshake_seen", "fwd_reset_seen", "bwd_reset_seen"),
+    *("fwd_payload_bytes", "bwd_payload_bytes"),
+)
+"""What connection_facts gives."""
+
+
 def _is_connection(raw: Mapping[str, pa.Array]) -> Mask:
     """Return True for rows of conn.log where a stream of all logs says of which each is."""
     if "_path" not in raw:
@@ -38,7 +45,8 @@ def _is_connection(raw: Mapping[str, pa.Array]) -> Mask:
     return pc.fill_null(pc.equal(raw["_path"].cast(pa.string()), "conn"), True).to_numpy(zero_copy_only=False)
 
 
-def _more(records: Records) -> Numbers:
+def connection_facts(records: Records) -> Numbers:
+    """Return what Zeek's history and state say of a connection, and the payload that it leaves unset."""
     numbers = dict(records.numbers)
     numbers["protocol"] = np.where(
         (numbers["protocol"] == ICMP) & (records.version == 6), float(ICMPV6), numbers["protocol"]
@@ -132,10 +140,7 @@ ZEEK_CONN = Adapter(
     ),
     raw=("conn_state", "history", "_path"),
     nulls=("-", "(empty)"),
-    more=_more,
+    more=connection_facts,
     keep=_is_connection,
-    gives=(
-        *("icmp_type", "icmp_code", "syn_seen", "syn_ack_seen", "handshake_seen", "fwd_reset_seen", "bwd_reset_seen"),
-        *("fwd_payload_bytes", "bwd_payload_bytes"),
-    ),
+    gives=FACTS,
 )
