@@ -29,6 +29,14 @@ def masked(text: str) -> str:
     return re.sub(r"(://[^/@:\s]*):[^/\s]*@", r"\1:***@", text)
 
 
+def printable(text: str) -> str:
+    """Return a text that a terminal shows as it stands: what would control it, or hide, is written as an escape.
+
+    Line ends stay. A file called by ESC[2J does not clear the screen of who reads its error.
+    """
+    return "".join(letter if letter.isprintable() or letter == "\n" else ascii(letter)[1:-1] for letter in text)
+
+
 class FlowtagError(Exception):
     """Base of every error here: what happened, where, what was expected, what came, what to run next."""
 
@@ -44,14 +52,14 @@ class FlowtagError(Exception):
         self.next_step = next_step
 
     def __str__(self) -> str:
-        """Return the message a user reads, one labelled line a field, without empty fields and without passwords."""
+        """Return the message a user reads, one labelled line a field, without empty fields, passwords or controls."""
         labelled = (
             ("where", self.where),
             ("expected", self.expected),
             ("received", self.received),
             ("next", self.next_step),
         )
-        return masked("\n".join([self.what, *(f"  {label}: {text}" for label, text in labelled if text)]))
+        return printable(masked("\n".join([self.what, *(f"  {label}: {text}" for label, text in labelled if text)])))
 
 
 class ConfigError(FlowtagError):

@@ -8,6 +8,7 @@ from contextlib import contextmanager, nullcontext
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from features.errors import printable
 from pipeline.progress import PROGRESS, SENTENCES, Step
 
 PLAIN_EVERY_S = 10.0
@@ -24,7 +25,9 @@ class _Sentences(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Print one sentence."""
         seconds = f"{time.monotonic() - self._begun:4.0f} s"
-        self._console.print(f"{seconds}  {record.getMessage()}", markup=False, highlight=False, soft_wrap=True)
+        self._console.print(
+            printable(f"{seconds}  {record.getMessage()}"), markup=False, highlight=False, soft_wrap=True
+        )
 
 
 class _Bar(logging.Handler):
@@ -43,8 +46,8 @@ class _Bar(logging.Handler):
                 self._bars.remove_task(self._shown.pop(step.work))
             return
         if step.work not in self._shown:
-            self._shown[step.work] = self._bars.add_task(str(step), total=step.total)
-        self._bars.update(self._shown[step.work], completed=step.done, description=str(step), refresh=True)
+            self._shown[step.work] = self._bars.add_task(printable(str(step)), total=step.total)
+        self._bars.update(self._shown[step.work], completed=step.done, description=printable(str(step)), refresh=True)
 
 
 class _Lines(logging.Handler):
@@ -59,7 +62,7 @@ class _Lines(logging.Handler):
         """Print how far the work is, if it has been quiet for long."""
         step: Step = record.__dict__["step"]
         if not step.over and time.monotonic() - self._told >= PLAIN_EVERY_S:
-            self._console.print(f"        {step}", markup=False, highlight=False, soft_wrap=True)
+            self._console.print(printable(f"        {step}"), markup=False, highlight=False, soft_wrap=True)
             self._told = time.monotonic()
 
 

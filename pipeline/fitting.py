@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from features.errors import LabelError
 from features.labels.vocabulary import read_vocabulary
 from models.background import Background, BackgroundSettings
 from models.card import DetectorCard, read_card
@@ -26,6 +27,10 @@ def fit(tables: Tables, settings: Settings, artifact: Path, kept: Path) -> Built
     """Read the tables, train all contenders into a new folder, and count what they learned from.
 
     Trainings in progress are kept in a folder: after a kill the next call goes on with them.
+
+    Raises:
+        LabelError: The flows to learn from, or those to choose thresholds on, are all attacks or all benign.
+        ModelError: As `fit_contenders` says.
     """
     vocabulary = read_vocabulary(settings.labels.vocabulary)
     view = chosen_view(tables, settings)
@@ -36,6 +41,8 @@ def fit(tables: Tables, settings: Settings, artifact: Path, kept: Path) -> Built
         f"training on {len(train):,} flows, {int(train.attack.sum()):,} of them attacks, "
         f"by the {len(view.columns)} columns of the view {view.name}"
     )
+    _require_both_kinds(train, "flowtag train --train", background=bool(tables.background))
+    _require_both_kinds(valid, "flowtag train --valid")
     background, others = _background(tables, train, settings, artifact.parent)
     cuts, blocks = threshold_settings(settings), read_blocks(tables.valid)
     unknown = UnknownSettings(**settings.unknown.model_dump())
@@ -44,6 +51,19 @@ def fit(tables: Tables, settings: Settings, artifact: Path, kept: Path) -> Built
     if background:
         _say_what_fires(read_card(artifact / DETECTOR))
     return Built(len(train), {**_counts("train", train), **_counts("valid", valid), **others})
+
+
+def _require_both_kinds(flows: TagDataset, where: str, *, background: bool = False) -> None:
+    """Refuse flows that show attacks alone or none, before hours go into them; background shows benign ones too."""
+    attack = int(flows.attack.sum())
+    if not attack or (attack == len(flows) and not background):
+        raise LabelError(
+            "flows from which attacks cannot be told",
+            where,
+            "flows with a tag and flows without",
+            f"{attack:,} attack flows, {len(flows) - attack:,} benign flows",
+            "name traffic with both; its rules say when and between whom attacks ran (docs/labels.md)",
+        )
 
 
 def background_settings(settings: Settings) -> BackgroundSettings:

@@ -10,7 +10,7 @@ from features.labels.vocabulary import read_vocabulary
 from features.table import is_feature_table, open_table
 from pipeline.label import label_settings
 from pipeline.settings import Settings
-from pipeline.traffic import CAPTURE_NAME, look_at, table_name
+from pipeline.traffic import CAPTURE_NAME, look_at, own_name, table_name
 
 DEMO_NAMES = ("demo-train", "demo-valid", "demo-score")
 RULES_SUFFIX = ".rules.csv"
@@ -98,14 +98,14 @@ def check_labelled(source: Path, settings: Settings) -> None:
     check(source, settings)
     rules = rules_beside(source)
     if rules is None:
-        expected = f"{table_name(source)}{RULES_SUFFIX} beside it"
+        expected = f"{own_name(source)}{RULES_SUFFIX} beside it"
         raise LabelError("traffic without rules", str(source), expected, next_step="flowtag label TABLE RULES")
     check_truth(rules, settings)
 
 
 def rules_beside(source: Path) -> Path | None:
     """Return NAME.rules.csv next to traffic NAME.pcap*, NAME.log* and so on, or None where there is none."""
-    rules = source.absolute().with_name(table_name(source) + RULES_SUFFIX)
+    rules = source.absolute().with_name(own_name(source) + RULES_SUFFIX)
     return rules if rules.is_file() else None
 
 

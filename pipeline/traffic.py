@@ -1,6 +1,7 @@
 """What a user names as traffic: a file, or the files of a folder or pattern taken as one; kinds told by content."""
 
 import glob
+import hashlib
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ WILDCARDS = re.compile(r"[*?\[]")
 BESIDE = (".rules.csv", ".rejects.csv", ".manifest.json")
 """Ends of files that lie beside traffic and are none."""
 NAMED = 3
+LONGEST_NAME = 160
+"""Bytes of a table's name, at most: file systems take 255, and locks, manifests and parts add theirs."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +72,21 @@ def table_name(path: Path) -> str:
     """Return what a source's tables are called: demo-train for captures/demo-train.pcap.zst, conn for conn.*.log.gz.
 
     What cannot be printed (line ends, a terminal's control sequences, bytes that are no UTF-8) becomes an underscore.
+    Of a name beyond LONGEST_NAME the end becomes a digest of all of it.
     """
+    name = own_name(path)
+    encoded = name.encode()
+    if len(encoded) <= LONGEST_NAME:
+        return name
+    end = f"-{hashlib.sha256(encoded).hexdigest()[:8]}"
+    return encoded[: LONGEST_NAME - len(end)].decode(errors="ignore") + end
+
+
+def own_name(path: Path) -> str:
+    """Return a source's name without its ends, however long it is: what lies beside it is called by it."""
     wildcard = WILDCARDS.search(path.name)
     if wildcard and not path.exists():
-        return _printable(path.name[: wildcard.start()].rstrip("._-")) or table_name(path.parent)
+        return _printable(path.name[: wildcard.start()].rstrip("._-")) or own_name(path.parent)
     name = _printable(path.name or path.absolute().name)
     named = TABLE_NAME.fullmatch(name)
     return named["stem"] if named else name or "traffic"

@@ -2,7 +2,7 @@
 
 import copy
 
-from features.errors import ConfigError, ServiceError
+from features.errors import ConfigError, InputError, ServiceError
 
 
 def test_a_message_has_one_line_a_field() -> None:
@@ -27,3 +27,10 @@ def test_an_error_survives_pickling() -> None:
     """Workers hand errors to each other with every field; a copy is made by the same protocol."""
     error = copy.copy(ServiceError("what", "where", "expected", "received", "next"))
     assert (type(error), error.where, error.next_step) == (ServiceError, "where", "next")
+
+
+def test_a_message_cannot_control_a_terminal() -> None:
+    """Escape sequences, carriage returns, text turned round and bytes that are no UTF-8 are shown as escapes."""
+    hostile = "a\x1b[2Jb\rc\u202ed\udcff\u00fc.pcap"
+    expected = r"a\x1b[2Jb\rc\u202ed\udcff" + "\u00fc.pcap"
+    assert str(InputError("no capture", hostile)) == f"no capture\n  where: {expected}"

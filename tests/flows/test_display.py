@@ -20,6 +20,20 @@ def test_plain_lines_where_nobody_watches(capsys: pytest.CaptureFixture[str], mo
     assert written.err.splitlines() == ["   0 s  12 packets became 3 flows [x]", "        metering x: 2 flows"]
 
 
+def test_names_cannot_control_the_terminal(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a table or a rule is called is shown with escapes, on a terminal and off it."""
+    for terminal in ("", "1"):
+        monkeypatch.setenv("FORCE_COLOR", terminal)
+        monkeypatch.setattr(display, "PLAIN_EVERY_S", 0.0)
+        with display.shown():
+            say("rule \x1b]0;owned\x07 matches nothing")
+            advance(Step("scoring \x1b[2J", 2, None, "flows"))
+        written = capsys.readouterr().err
+        assert r"rule \x1b]0;owned\x07 matches" in written
+        assert r"scoring \x1b[2J: 2 flows" in written
+        assert "\x1b]0;" not in written
+
+
 def test_steps_are_rare_off_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     """A step just after the beginning is not worth a line."""
     with display.shown():

@@ -37,6 +37,9 @@ def test_rules_lie_beside_their_capture(small: Path, tmp_path: Path) -> None:
     for name in ("demo-score.pcap", "demo-score.pcap.zst", "demo-score.pcap3"):
         assert rules_beside(small / name) == small / "demo-score.rules.csv"
     assert rules_beside(tmp_path / "other.pcap") is None
+    long = tmp_path / f"{'x' * 240}.rules.csv"
+    long.touch()
+    assert rules_beside(tmp_path / f"{'x' * 240}.pcap") == long
 
 
 def test_two_sources_of_one_name_are_refused(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from features.content import Kind
 from features.errors import CaptureError, InputError
 from pipeline.settings import Settings
-from pipeline.traffic import in_packet_order, look_at, table_name
+from pipeline.traffic import LONGEST_NAME, in_packet_order, look_at, table_name
 from tests.pipeline.small_captures import ARP_REQUEST, write_capture
 from tests.pipeline.zeek_logs import ENDS, zeek_log
 
@@ -114,3 +114,11 @@ def test_a_missing_file(tmp_path: Path, settings: Settings) -> None:
 def test_names(name: str, table: str) -> None:
     """A table is called like its source without what says how it is stored, of a pattern what comes before it."""
     assert table_name(Path("somewhere") / name) == table
+
+
+def test_long_names() -> None:
+    """Of a name as long as file systems take, a table's leaves room; names that differ at the end stay apart."""
+    first, second = (table_name(Path(f"{'ü' * 120}{end}.pcap")) for end in "ab")
+    assert first != second
+    assert all(len(name.encode()) <= LONGEST_NAME for name in (first, second))
+    assert table_name(Path(f"features/{first}.parquet")) == first

@@ -2,13 +2,16 @@
 
 import json
 import logging
+import operator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from features.errors import InputError, SchemaError
+from features.errors import InputError, LabelError, SchemaError
 from models.detector import Detector
 from pipeline.progress import PROGRESS, Step
 from pipeline.settings import Settings
@@ -121,3 +124,17 @@ def test_slow_modules_are_announced(world: World, settings: Settings) -> None:
     """What training needs is announced before there is a detector, and no more than the registry after."""
     assert "pipeline.fitting" in modules_needed(settings)
     assert "pipeline.fitting" not in modules_needed(world.settings)
+
+
+def test_one_kind_of_flows_is_refused_before_training(world: World, tmp_path: Path, settings: Settings) -> None:
+    """Flows without an attack, or of attacks alone, teach nothing: said by role, with what was found."""
+    train_on, valid_on = (world.labelled[name].path for name in ("demo-train", "demo-valid"))
+    whole = pq.read_table(train_on)
+    parts = {}
+    for kind, compare in (("benign", operator.eq), ("attack", operator.gt)):
+        parts[kind] = tmp_path / f"{kind}.parquet"
+        pq.write_table(whole.filter(compare(pc.list_value_length(whole["tags"]).to_numpy(), 0)), parts[kind])
+    with pytest.raises(LabelError, match=r"(?s)--train.* 0 attack flows, "):
+        train(Tables([parts["benign"]], [valid_on]), settings)
+    with pytest.raises(LabelError, match=r"(?s)--valid.* attack flows, 0 benign flows"):
+        train(Tables([valid_on], [parts["attack"]]), settings)
