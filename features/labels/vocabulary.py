@@ -30,6 +30,7 @@ LABELS = "labels"
 
 UNREAD = "The vocabulary cannot be read"
 EXPECTED = "YAML with the parts `tags` and `words`"
+NEXT = "flowtag tags; for tags of your own --set labels.vocabulary=FILE (docs/labels.md)"
 METADATA = "flowtag.tags"
 METADATA_FINGERPRINT = "flowtag.vocabulary"
 
@@ -98,7 +99,7 @@ class Vocabulary:
             if name not in self.names:
                 nearest = difflib.get_close_matches(name, self.names, n=1, cutoff=0)
                 expected = f"did you mean {nearest[0]!r}?" if nearest else "a tag"
-                raise LabelError(f"Unknown tag {name!r}", where, expected, next_step="flowtag tags")
+                raise LabelError(f"Unknown tag {name!r}", where, expected, next_step=NEXT)
 
     def implied(self, names: Iterable[str], where: str = "") -> tuple[str, ...]:
         """Return tags with all that they imply, in the vocabulary's order.
