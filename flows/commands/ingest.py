@@ -45,12 +45,14 @@ def ingest(
     flags = {"state.keep=true": keep_state, "ingest.context=false": no_context, "ingest.recorded=false": unrecorded}
     settings = settings_of(state, config, with_flags(overrides, flags), verbose)
     from pipeline.received import received
-    from pipeline.sources import check, check_apart
+    from pipeline.sources import check, check_apart, check_truth, rules_beside
 
     with received(sources, settings, name) as named:
         check_apart(named)
         for source in named:
             check(source, settings)
+            if truth := rules_beside(source):
+                check_truth(truth, settings)
         made = (_recorded if settings.ingest.recorded else _unrecorded)(named, settings)
     print_results(made, as_json)
 
