@@ -16,7 +16,7 @@ from pipeline.report_text import as_text
 from pipeline.settings import Settings
 from pipeline.traffic import table_name
 
-VERSION = 3
+VERSION = 4
 TALKERS = 5
 Plain = dict[str, Any]
 
@@ -70,12 +70,13 @@ def _written(name: str, findings: Findings, artifact: Path) -> Built:
 
 def contents(name: str, findings: Findings) -> Plain:
     """Return the report's contents: where the flows came from, what fired, who, and how right it was."""
-    packets, found = findings.flows.counts, findings.detections.counts
+    read, found = findings.flows.counts, findings.detections.counts
     detections = pq.read_table(findings.detections.path / "detections.parquet")
     return {
         "name": name,
         "detector": findings.detector,
-        "packets": _packets(packets),
+        "packets": _packets(read),
+        "records": _records(read),
         "flows": found["flows"],
         "detections": found["detections"],
         "unknown": found["unknown"],
@@ -92,8 +93,26 @@ def _packets(counts: Mapping[str, int]) -> Plain:
     """Return packets in, packets in flows, and what became of the others by name; empty for a table without a past."""
     if "packets_read" not in counts:
         return {}
-    skipped = {key.removeprefix("skipped."): n for key, n in counts.items() if key.startswith("skipped.") and n}
-    return {"read": counts["packets_read"], "in_flows": counts["packets_metered"], "skipped": skipped}
+    return {
+        "read": counts["packets_read"],
+        "in_flows": counts["packets_metered"],
+        "skipped": _left_out("skipped.", counts),
+    }
+
+
+def _records(counts: Mapping[str, int]) -> Plain:
+    """Return rows of flow records in, those that are flows, and what became of the others; empty for other traffic."""
+    if "rows_read" not in counts:
+        return {}
+    return {
+        "read": counts["rows_read"],
+        "flows": counts["rows_out"],
+        "rejected": _left_out("rejected.", counts),
+    }
+
+
+def _left_out(prefix: str, counts: Mapping[str, int]) -> dict[str, int]:
+    return {key.removeprefix(prefix): n for key, n in counts.items() if key.startswith(prefix) and n}
 
 
 def _applicability(scored: StageResult) -> Plain | None:
@@ -106,9 +125,13 @@ def _applicability(scored: StageResult) -> Plain | None:
 
 
 def _talkers(detections: pa.Table) -> list[Plain]:
-    """Return the sources of most detections: how many, at how many targets and ports, with which tags most."""
+    """Return the sources of most detections: how many, at how many targets and ports, with which tags most.
+
+    Of flow records without addresses, which name no source, there are none.
+    """
     counted = (
-        detections.select(["src_ip", "dst_ip", "dst_port"])
+        detections.filter(detections["src_ip"].is_valid())
+        .select(["src_ip", "dst_ip", "dst_port"])
         .group_by("src_ip")
         .aggregate([("src_ip", "count"), ("dst_ip", "count_distinct"), ("dst_port", "count_distinct")])
         .sort_by([("src_ip_count", "descending"), ("src_ip", "ascending")])
@@ -139,7 +162,7 @@ def _nothing_found(findings: Findings) -> str | None:
         return None
     if counts["flows"]:
         return _nearest(findings.detections.path)
-    if "packets_read" not in findings.flows.counts:
+    if not {"packets_read", "rows_read"} & findings.flows.counts.keys():
         return "the feature table is empty"
     return f"there are no flows: {silence_explained(findings.flows.counts)}"
 

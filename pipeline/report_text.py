@@ -20,6 +20,7 @@ def _lines(report: Plain) -> Iterator[str]:
     found = f"{report['detections']:,} of {report['flows']:,} flows are detections{unknown}"
     yield f"{report['name']}: {found} ({report['detector']})"
     yield from _packets(report["packets"])
+    yield from _records(report["records"])
     yield from _applicability(report["applicability"], report["unknown"])
     if report["nothing_found"]:
         yield f"Nothing was found: {report['nothing_found']}."
@@ -50,6 +51,9 @@ def _what_and_who(report: Plain) -> Iterator[str]:
     unknown = [(vocabulary.UNKNOWN, report["unknown"])] if report["unknown"] else []
     yield from table([(tag, f"{flows:,}") for tag, flows in (*ordered, *unknown)])
     yield ""
+    if not report["talkers"]:
+        yield "The flows name no addresses, so there are no top talkers"
+        return
     yield "Top talkers"
     heads = ("source", "detections", "targets", "ports", "mostly")
     yield from table([heads, *(_talker(one) for one in report["talkers"])], words=(0, 4))
@@ -59,6 +63,12 @@ def _packets(packets: Plain) -> Iterator[str]:
     if packets:
         skipped = [f"{n:,} {name}" for name, n in packets["skipped"].items()]
         yield f"{packets['read']:,} packets = " + " + ".join([f"{packets['in_flows']:,} in flows", *skipped])
+
+
+def _records(rows: Plain) -> Iterator[str]:
+    if rows:
+        rejected = [f"{n:,} {name}" for name, n in rows["rejected"].items()]
+        yield f"{rows['read']:,} rows = " + " + ".join([f"{rows['flows']:,} flows", *rejected])
 
 
 def _talker(talker: Plain) -> tuple[str, ...]:

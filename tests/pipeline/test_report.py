@@ -1,9 +1,11 @@
 """The report: what it says, that it adds up, and that silence is explained."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -109,6 +111,26 @@ def test_a_table_without_a_past(world: World, findings: Findings, tmp_path: Path
     assert "packets" not in as_text(content)
 
 
+def test_flow_records_without_addresses(world: World, findings: Findings, tmp_path: Path) -> None:
+    """Rows are flows or rejected by name; where no flow names an address nobody is a top talker, and that is said."""
+    settings = world.settings.model_copy(update={"state": world.settings.state.model_copy(update={"folder": tmp_path})})
+    nameless = tmp_path / "nameless"
+    shutil.copytree(findings.detections.path, nameless)
+    found = pq.read_table(nameless / "detections.parquet")
+    for name in ("src_ip", "dst_ip"):
+        at = found.schema.get_field_index(name)
+        found = found.set_column(at, found.schema.field(at), pa.nulls(len(found), found.schema.field(at).type))
+    pq.write_table(found, nameless / "detections.parquet")
+    read = {"rows_read": 12, "rows_out": 9, "rejected.not_ip": 3, "rejected.empty": 0}
+    detections = replace(findings.detections, path=nameless)
+    records = Findings(replace(findings.flows, counts=read), detections, findings.detector)
+    content = read_report(report(records, settings).path)
+    assert (content["records"], content["talkers"]) == ({"read": 12, "flows": 9, "rejected": {"not_ip": 3}}, [])
+    assert {"12 rows = 9 flows + 3 not_ip", "The flows name no addresses, so there are no top talkers"} <= set(
+        as_text(content).splitlines()
+    )
+
+
 def test_tables_are_aligned() -> None:
     """Words stand to the left, numbers to the right."""
     assert list(table([("tag", "n"), ("dos", "1,000"), ("port_scan", "7")])) == [
@@ -124,7 +146,7 @@ def test_unknown_figures_are_a_dash() -> None:
     tag = {"name": "dos", "positives": 0, "fired": 1, "precision": None, "recall": None}
     truth = {"detector": {**whole, "mean_average_precision": None, "exact_match": None, "tags": [tag]}}
     content = {"name": "x", "detector": "d", "packets": {}, "flows": 2, "detections": 1, "quiet": 1, "tags": {"dos": 1}}
-    content |= {"applicability": None, "unknown": 0}
+    content |= {"records": {}, "applicability": None, "unknown": 0}
     text = as_text({**content, "talkers": [], "nothing_found": None, "truth": truth})
     rows = {
         line.split("  ")[1]: line.split()[-1] for line in text.splitlines() if line.startswith("  ") and line.strip()
