@@ -24,6 +24,7 @@ from flows.commands import (
     ui,
     warmup,
 )
+from flows.options import show
 
 EXITS = (
     "Exit codes: 0 done, 1 a bug of flowtag, 2 wrong usage, 3 configuration, 4 input, 5 model, 6 service or disk "
@@ -67,7 +68,7 @@ def main() -> None:
 def flowtag(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
     """Finds attacks in network traffic and says which."""
     if version:
-        sys.stdout.write(f"flowtag {importlib.metadata.version('flowtag')}\n")
+        show(f"flowtag {importlib.metadata.version('flowtag')}")
         raise typer.Exit
 
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from features.errors import StorageError
+
 if TYPE_CHECKING:
     from pipeline.manifest import StageResult
     from pipeline.settings import Settings
@@ -79,8 +81,21 @@ def with_state(state: Path | None, overrides: list[str] | None) -> list[str]:
 
 
 def show(text: str) -> None:
-    """Print what was asked for."""
-    sys.stdout.write(f"{text}\n")
+    """Print what was asked for; a command whose standard output is closed does its work all the same.
+
+    Raises:
+        StorageError: It goes to a file whose disk is full.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        sys.stdout = None  # or its end would tell of the same once more
+        raise StorageError("standard output cannot be written", "", "a disk with room", str(error)) from error
 
 
 def print_report(written: "StageResult", as_json: bool) -> None:
