@@ -31,7 +31,11 @@ JSON_BEGINS = ("{", "[")
 HEADER_WITHIN, SEEN_LINES = 10, 100
 DECIMAL_COMMA, DECIMAL_POINT = re.compile(r"[+-]?\d+,\d+"), re.compile(r"[+-]?\d+\.\d+")
 UTF16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+ARRAY_WITHIN = re.compile(r'\s*\{[^\[]*"(\w+)"\s*:\s*\[\s*(?:\{|$)')
+OBJECT_BEHIND = re.compile(r'[^{"]*\S\s\{".*\}\s*$')
+"""A line of syslog: what a program says behind time, host and its name."""
 ZIP_MAGIC, TAR_MAGIC, TAR_MAGIC_AT = b"PK\x03\x04", b"ustar", 257
+WORKBOOK, SEEN_BYTES_OF_ZIP = b"[Content_Types].xml", 4096
 NFCAPD_MAGICS = (b"\x0c\xa5", b"\xa5\x0c")
 LISTINGS = {
     "Date first seen": ("A listing of nfdump for people", "nfdump's CSV", "nfdump -r FILE -q -o csv"),
@@ -93,8 +97,18 @@ def _unknown(path: Path, first: str, adapters: tuple[Adapter, ...]) -> RecordErr
         str(path),
         f"columns of one of: {known}",
         f"first line {first[:200]!r}",
-        "name the columns in a mapping file (docs/flow-records.md)",
+        _way_out(path, first),
     )
+
+
+def _way_out(path: Path, first: str) -> str:
+    """Return what makes records of a file that may hold some in another form."""
+    inner = ARRAY_WITHIN.match(first)
+    if inner:
+        return f"jq -c '.. | .{inner[1]}? | arrays | .[]' {path.name} > flows.json"
+    if OBJECT_BEHIND.match(first):
+        return f"sed 's/^[^{{]*//' {path.name} > flows.json"
+    return "name the columns in a mapping file (docs/flow-records.md)"
 
 
 def _text(path: Path, sample: bytes) -> str:
@@ -106,6 +120,8 @@ def _text(path: Path, sample: bytes) -> str:
             "nfcapd",
             f"nfdump -r {path.name} -q -o csv > flows.csv",
         )
+    if sample.startswith(ZIP_MAGIC) and WORKBOOK in sample[:SEEN_BYTES_OF_ZIP]:
+        raise RecordError("A workbook of a spreadsheet", str(path), "CSV", "XLSX", "save its sheet as CSV")
     if sample.startswith(ZIP_MAGIC):
         raise RecordError("A ZIP archive", str(path), "the files in it", "ZIP", f"unzip {path.name}")
     if sample[TAR_MAGIC_AT:].startswith(TAR_MAGIC):

@@ -17,7 +17,7 @@ from features.records.batch import Batch
 from features.records.cells import Cells, Mask, addresses, is_not_ip, numbers, ports, protocols
 from features.records.derive import with_totals
 from features.records.layout import Layout
-from features.records.reading import read_batches
+from features.records.reading import LABEL, read_batches
 from features.records.rejects import Rejects
 from features.records.times import UNSET, Nanoseconds, Writing, times
 
@@ -145,7 +145,8 @@ class _Rows:
         elif given.target in ADDRESSES:
             self._parse_address(given.target, column)
         elif given.target in TEXTS:
-            self._texts[given.target] = _in_our_words(column.cast(pa.string()), given.words)
+            text = column.cast(pa.string())
+            self._texts[given.target] = _in_our_words(_trimmed(text) if given.target == LABEL else text, given.words)
         else:
             self._parse_number(given, column)
 
@@ -260,6 +261,12 @@ def _empty(columns: Mapping[str, pa.Array], rows: int) -> Mask:
 def _encoded(column: pa.Array) -> pa.Array:
     """Return texts as a dictionary, so that whoever asks reads each different one once."""
     return column.dictionary_encode() if pa.types.is_string(column.type) else column
+
+
+def _trimmed(column: pa.Array) -> pa.Array:
+    """Return texts without blanks around them, null where nothing is left."""
+    plain = pc.utf8_trim_whitespace(column)
+    return pc.if_else(pc.equal(plain, ""), pa.scalar(None, pa.string()), plain)
 
 
 def _in_our_words(column: pa.Array, words: tuple[tuple[str, str], ...]) -> pa.Array:

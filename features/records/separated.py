@@ -195,7 +195,7 @@ class _LinesOf:
 
     def of_numbers(self, numbers: list[int]) -> list[int]:
         """Return the lines of rows by their number among all rows that are not blank, from 1."""
-        lines = self._block.line_numbers() if numbers else []
+        lines = _lines_of_rows(self._block) if numbers else []
         return [lines[min(number, len(lines)) - 1] for number in numbers]
 
     def of_rows(self, mask: Mask) -> list[int]:
@@ -206,13 +206,19 @@ class _LinesOf:
         return self.of_numbers(numbers.tolist()) if len(rows) else []
 
 
+def _lines_of_rows(block: Block) -> list[int]:
+    """Return the number of every line that Arrow takes for a row, a line of blanks among them."""
+    lines = enumerate(block.text.split(b"\n"), block.first_line)
+    return [number for number, line in lines if line not in (b"", b"\r")]
+
+
 def _account(path: Path, others: list[tuple[int, str]], layout: Layout, rejects: Rejects) -> None:
-    """Count lines with another number of cells than the header has; comments are no lines."""
+    """Count lines with another number of cells than the header has; comments and lines of blanks are no rows."""
     for _, text in others if layout.comments else ():
         if text.startswith("#fields") and tuple(text.split(layout.delimiter)[1:]) != layout.columns:
             expected, received = ", ".join(layout.columns), ", ".join(text.split(layout.delimiter)[1:])
             raise RecordError("The columns change in the middle of the file", str(path), expected, received)
-    wrong = [line for line, text in others if not (layout.comments and text.startswith("#"))]
+    wrong = [line for line, text in others if text.strip() and not (layout.comments and text.startswith("#"))]
     rejects.saw(len(wrong))
     rejects.add("number_of_cells", wrong)
 

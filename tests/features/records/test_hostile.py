@@ -78,6 +78,35 @@ def test_lines_of_nothing_but_commas_are_empty(record_file: Callable[..., Path])
     assert outcome(path, RecordSettings()) == (1, {"empty": 300}, [])
 
 
+def test_lines_of_blanks_are_no_rows(record_file: Callable[..., Path]) -> None:
+    """A line of blanks is as good as an empty one: no row, and others keep their numbers."""
+    for good in (line(1), line(1).replace("tcp", '"tcp"')):
+        path = record_file(HEADER + line() + "   \n" * 3 + good + "1,2\n")
+        assert outcome(path) == (2, {"number_of_cells": 1}, [7])
+
+
+def test_labels_are_trimmed(rows_of: Callable[[str], Rows]) -> None:
+    """Blanks around a label are no part of it, and a label of blanks is none."""
+    rows = rows_of("Flow Duration,Total Fwd Packets,Flow IAT Mean,Label\n1,3,5, BENIGN \n2,3,5,  \n")
+    assert [row["source_label"] for row in rows] == ["BENIGN", None]
+
+
+@pytest.mark.parametrize(
+    ("text", "step"),
+    [
+        ('{"took": 1, "hits": {"total": 2, "hits": [{"_source": {"a": 1}}]}}', r"\.hits\? \| arrays"),
+        ('{"flows": [\n {"src": "10.0.0.1"}\n]}', r"\.flows\? \| arrays"),
+        ('Nov 25 10:00:00 sensor suricata[7]: {"event_type": "flow", "src_ip": "10.0.0.1"}', "sed"),
+        (b"PK\x03\x04\x14\x00\x06\x00[Content_Types].xml", "as CSV"),
+        ("<!DOCTYPE html>\n<html><body>403 {not found}</body></html>", "mapping"),
+    ],
+)
+def test_records_in_other_things(record_file: Callable[..., Path], text: str | bytes, step: str) -> None:
+    """Answers of a search engine, lines of syslog and workbooks are refused with what makes records of them."""
+    with pytest.raises(RecordError, match=step):
+        outcome(record_file(text))
+
+
 def test_a_header_with_blanks_again_is_a_header(record_file: Callable[..., Path]) -> None:
     """Names with blanks before them, as CICIDS2017 writes them, are the header in the middle too."""
     header = HEADER.replace(",", ", ")
