@@ -41,5 +41,5 @@ def taught(flows: TagDataset, trees: BoostedTags, settings: TrainingSettings) ->
         settings: How far targets are drawn; what is true stays on its side of 1/2, where penalties look for it.
     """
     answers = trees.score(flows.features)
-    soft = ((1 - settings.taught) * flows.tags + settings.taught * answers).astype(np.float32)
+    soft = (1 - settings.taught) * flows.tags.astype(np.float32) + settings.taught * answers
     return replace(flows, soft=soft), replace(settings, learning_rate=FASTER * settings.learning_rate)

@@ -327,8 +327,11 @@ def _taught(
     alone, theirs = (note["validation"]["mean_average_precision"] for note in notes)
     if not choice.training.taught or not teach(theirs, alone):
         return sets, replace(choice, training=replace(choice.training, taught=0.0))
-    say(f"the trees teach: mean average precision {theirs:.3f} on the validation flows, a network alone {alone:.3f}")
     learned, training = taught(sets.learned, trees, choice.training)
+    say(
+        f"trees teach, at a learning rate of {training.learning_rate:g}: their mean average precision on validation "
+        f"flows is {theirs:.3f}, that of a network alone {alone or 0:.3f}"
+    )
     return replace(sets, learned=learned), replace(choice, training=training)
 
 
