@@ -1,6 +1,6 @@
 """Networks beside boosted trees, on the same flows.
 
-python -m benchmarks.learning WORK [--data DATA] [--captures CAPTURES] [--losses] [--seeds 3] [--json OUT] ...
+python -m benchmarks.learning WORK [--data DATA] [--captures CAPTURES] [--losses] [--seeds 3] [--picture OUT] ...
 
 DATA holds the tables of others, CAPTURES recorded captures with their rules; what is missing is left out. Every cell
 (task, learner, candidate, seed) is one file in WORK: a run that was stopped goes on where it was. Of a family's
@@ -16,12 +16,14 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from benchmarks.learning.cells import Cell, result
 from benchmarks.learning.command import parser, publish
 from benchmarks.learning.learners import Candidate, families
 from benchmarks.learning.losses import loss_families
+from benchmarks.learning.picture import draw
 from benchmarks.learning.report import markdown
 from benchmarks.learning.tables import Task, tasks
 
@@ -33,6 +35,8 @@ def main() -> int:
     """Compute what is missing and print the tables; returns the exit status."""
     options = _options()
     results = list(_results(options))
+    if options.picture:
+        draw(results, options.picture)
     publish(markdown(results), {"environment": _environment(), "cells": results}, options)
     return 0
 
@@ -42,6 +46,7 @@ def _options() -> argparse.Namespace:
     options.add_argument("--families", nargs="*", help="only these")
     options.add_argument("--losses", action="store_true", help="compare losses instead of learners")
     options.add_argument("--seeds", type=int, default=3, help="trainings of the chosen candidate")
+    options.add_argument("--picture", type=Path, help="draw the tables, as SVG")
     return options.parse_args()
 
 

@@ -1,7 +1,10 @@
-"""One cell of the comparison: a learner trained on a task with a seed, judged, and kept as one JSON file."""
+"""One cell of the comparison: a learner trained on a task with a seed, whose scores are kept, and judged.
+
+What a learner says of the flows is kept, not how good that is: where thresholds or figures are computed otherwise,
+nothing is trained again.
+"""
 
 import json
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -9,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from benchmarks.learning.learners import Candidate, Scorer
 from benchmarks.learning.tables import Task
+from features.table import replacing
 from models.dataset import TagDataset
 from models.metrics import evaluate, false_alarm_rate, mean_average_precision, silent_rate
 from models.scored_flows import ScoredFlows
@@ -20,6 +25,7 @@ from models.thresholds import ThresholdSettings
 BUDGETS = (0.001, 0.01)
 HALF = 0.5
 TIMED_FLOWS = 100_000
+Scores = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -42,44 +48,72 @@ class Cell:
     def file_name(self) -> str:
         """What the cell's file is called."""
         words = "-".join("".join(c if c.isalnum() else " " for c in self.family).split())
-        return f"{self.task}.{words}.{self.number}.{self.seed}.json"
+        return f"{self.task}.{words}.{self.number}.{self.seed}.npz"
+
+
+@dataclass(frozen=True)
+class Learned:
+    """What a trained learner says, and what it cost.
+
+    Attributes:
+        cost: ``training_cpu_s`` and ``flows_per_cpu_s``.
+        valid: Its scores of the validation flows, shape (n_flows, n_tags).
+        tests: Its scores of the flows of each test.
+    """
+
+    cost: dict[str, float]
+    valid: Scores
+    tests: dict[str, Scores]
 
 
 def result(cell: Cell, load: Callable[[], Task], candidate: Candidate, folder: Path) -> dict[str, Any]:
-    """Return a cell's result, from its file if it was computed with the same settings, else computed and kept."""
-    path = folder / cell.file_name
-    if path.exists():
-        kept: dict[str, Any] = json.loads(path.read_text("utf-8"))
-        if kept["settings"] == json.loads(json.dumps(candidate.settings)):
-            return kept
-    computed = {**asdict(cell), "settings": candidate.settings, **_judged(load(), candidate, cell.seed)}
-    partial = path.with_suffix(f".{os.getpid()}")
-    partial.write_text(json.dumps(computed, indent=1) + "\n", "utf-8")
-    partial.rename(path)
-    return computed
+    """Return a cell's result; what a learner of the same settings said is read from its file, if it is there."""
+    path, task = folder / cell.file_name, load()
+    learned = _kept(path, candidate.settings)
+    if learned is None:
+        learned = _learned(task, candidate, cell.seed)
+        _keep(path, candidate.settings, learned)
+    return {**asdict(cell), "settings": candidate.settings, **learned.cost, **_judged(task, learned)}
 
 
-def _judged(task: Task, candidate: Candidate, seed: int) -> dict[str, Any]:
+def _kept(path: Path, settings: dict[str, Any]) -> Learned | None:
+    if not path.exists():
+        return None
+    with np.load(path) as arrays:
+        notes = json.loads(str(arrays["notes"]))
+        if notes["settings"] != json.loads(json.dumps(settings)):
+            return None
+        return Learned(notes["cost"], arrays["valid"], {name: arrays[f"test {name}"] for name in notes["tests"]})
+
+
+def _keep(path: Path, settings: dict[str, Any], learned: Learned) -> None:
+    notes = json.dumps({"settings": settings, "cost": learned.cost, "tests": list(learned.tests)})
+    tests = {f"test {name}": scores for name, scores in learned.tests.items()}
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez_compressed(file, notes=np.array(notes), valid=learned.valid, **tests)
+
+
+def _learned(task: Task, candidate: Candidate, seed: int) -> Learned:
     begun = time.process_time()
     score = candidate.learn(task.train, task.valid, seed)
-    training_s = time.process_time() - begun
-    scores = score(task.valid.features)
-    judged = ScoredFlows(task.valid.tags, scores)
+    cost = {"training_cpu_s": time.process_time() - begun, "flows_per_cpu_s": _speed(score, task.train)}
+    return Learned(cost, score(task.valid.features), {name: score(test.features) for name, test in task.tests.items()})
+
+
+def _judged(task: Task, learned: Learned) -> dict[str, Any]:
+    truth, scores = task.valid.tags, learned.valid
+    judged = ScoredFlows(truth, scores)
     cuts = {str(budget): judged.values_or_silence(ThresholdSettings(false_alarm_budget=budget)) for budget in BUDGETS}
     return {
-        "training_cpu_s": training_s,
-        "flows_per_cpu_s": _speed(score, task.train),
         "validation": {
-            "mean_average_precision": mean_average_precision(task.valid.tags, scores),
-            "false_alarm_rate": {
-                budget: false_alarm_rate(task.valid.tags, scores, cut) for budget, cut in cuts.items()
-            },
+            "mean_average_precision": mean_average_precision(truth, scores),
+            "false_alarm_rate": {budget: false_alarm_rate(truth, scores, cut) for budget, cut in cuts.items()},
         },
-        "tests": {name: _tested(test, score(test.features), cuts) for name, test in task.tests.items()},
+        "tests": {name: _tested(test, learned.tests[name], cuts) for name, test in task.tests.items()},
     }
 
 
-def _tested(flows: TagDataset, scores: np.ndarray, cuts: dict[str, tuple[float, ...]]) -> dict[str, Any]:
+def _tested(flows: TagDataset, scores: Scores, cuts: dict[str, tuple[float, ...]]) -> dict[str, Any]:
     """Return what depends on scores alone once, and what depends on thresholds by budget."""
     judged = {budget: evaluate(flows.tags, scores, values, flows.tag_names) for budget, values in cuts.items()}
     halves = (HALF,) * len(flows.tag_names)

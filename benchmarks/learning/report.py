@@ -27,7 +27,7 @@ def _test_tables(results: Sequence[Result], task: str, test: str) -> str:
         for tag, (positives, _) in whole["tags"].items()
     ]
     tags_head = ["average precision of a tag (flows)", *groups]
-    return "\n\n".join([heading, _table(["", *figures], rows), _table(tags_head, of_tags)])
+    return "\n\n".join([heading, table(["", *figures], rows), table(tags_head, of_tags)])
 
 
 def _figures(test: str, budgets: Sequence[str]) -> dict[str, Figure]:
@@ -74,6 +74,7 @@ def _number(value: float) -> str:
     return f"{value:.1f}" if value >= 10 else f"{value:.3f}" if value >= 0.02 else f"{value:.4f}"
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
     lines = ["| " + " | ".join(line) + " |" for line in (head, *rows)]
     return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])

@@ -5,13 +5,18 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from benchmarks.learning.across import parted, seen
 from benchmarks.learning.cells import Cell, result
 from benchmarks.learning.learners import Candidate, Scorer, families
 from benchmarks.learning.losses import loss_families
+from benchmarks.learning.picture import draw
 from benchmarks.learning.report import markdown
 from benchmarks.learning.tables import CICIDS, UNSW, Task, tasks
+from features.schema import FEATURE_NAMES
 from models.dataset import TagDataset
 
 ROWS = 600
@@ -88,7 +93,7 @@ def test_cicids_judges_the_last_flows_of_each_label(data: Path) -> None:
 
 
 def test_cell_is_computed_once_and_again_for_other_settings(data: Path) -> None:
-    """A finished cell answers from its file; other settings compute it anew."""
+    """What a finished cell's learner said is judged from its file; other settings compute it anew."""
     trainings = []
 
     def learn(train: TagDataset, valid: TagDataset, seed: int) -> Scorer:
@@ -102,7 +107,7 @@ def test_cell_is_computed_once_and_again_for_other_settings(data: Path) -> None:
         return result(cell, lambda: loaded(data, "unsw-nb15"), Candidate(settings, learn), folder)
 
     first = computed({"trees": 1})
-    assert computed({"trees": 1}) == json.loads(json.dumps(first))
+    assert computed({"trees": 1}) == first
     assert len(trainings) == 1
     computed({"trees": 2})
     assert [seed for _, _, seed in trainings] == [7, 7]
@@ -122,16 +127,66 @@ def test_every_family_learns(data: Path) -> None:
             assert np.array_equal(scores[:, 0] > 0.5, task.valid.attack), name
 
 
+def cell(precision: float, family: str = "trees") -> dict[str, object]:
+    """A result as a finished cell gives it."""
+    budget = {"silent_rate": 0.25, "false_alarm_rate": 0.001, "macro_f1": None}
+    test = {"flows": 2000, "attack_flows": 1500, "mean_average_precision": precision, "calibration_error": 0.0}
+    whole = {**test, "tags": {"dos": [1500, precision]}, "at_half": [0.5, 0.002], "budgets": {"0.001": budget}}
+    cost = {"training_cpu_s": 12.0, "flows_per_cpu_s": 1e6}
+    return {"task": "t", "family": family, **cost, "tests": {"later": whole}}
+
+
+def test_picture_has_a_line_a_family_and_a_panel_a_figure(tmp_path: Path) -> None:
+    """Silence stands beside the false alarms that it was bought with, and the same results give the same file."""
+    results = [cell(0.5), cell(0.7), cell(0.6, "network")]
+    drawn = []
+    for name in ("one.svg", "two.svg"):
+        draw(results, tmp_path / name)
+        drawn.append((tmp_path / name).read_text("utf-8"))
+    assert drawn[0] == drawn[1]
+    for words in ("t, later", "mean AP", "silent at 0.1%", "false alarms at 0.1%", "trees", "network"):
+        assert drawn[0].count(f"<!-- {words} -->") == 1, words
+
+
+def labelled_rows(path: Path, starts: list[int | None], tags: list[list[str]]) -> Path:
+    """A labelled table of which only what parts it is filled."""
+    features = {name: pa.array([float(at % 7) for at in range(len(tags))], pa.float32()) for name in FEATURE_NAMES}
+    columns = {"start": pa.array(starts, pa.timestamp("ns", "UTC")), "tags": pa.array(tags, pa.list_(pa.string()))}
+    pq.write_table(pa.table({**features, **columns}), path)
+    return path
+
+
+def test_another_source_is_parted_by_time_within_its_tags(tmp_path: Path) -> None:
+    """Of ten flows of each kind the first six are learned from, the last two judged; nothing is in two parts."""
+    times = [at * 1_000_000_000 for at in reversed(range(20))]
+    path = labelled_rows(tmp_path / "t.parquet", times, [["dos"], []] * 10)
+    parts = [pq.read_table(part) for part in parted(path, tmp_path)]
+    seconds = [sorted(time.second for time in part["start"].to_pylist()) for part in parts]
+    assert seconds == [list(range(12)), list(range(12, 16)), list(range(16, 20))]
+    assert [part["tags"].to_pylist().count(["dos"]) for part in parts] == [6, 2, 2]
+
+
+def test_another_source_without_times_keeps_equal_rows_together(tmp_path: Path) -> None:
+    """Seven kinds of equal rows, one tag set: at most the two kinds at the cuts stand in two parts."""
+    path = labelled_rows(tmp_path / "t.parquet", [None] * 70, [[]] * 70)
+    kinds = [set(pq.read_table(part)[FEATURE_NAMES[0]].to_pylist()) for part in parted(path, tmp_path)]
+    assert sum(map(len, kinds)) <= 7 + 2
+
+
+def test_what_is_seen_of_another_source_has_few_attacks_and_few_labels(tmp_path: Path) -> None:
+    """Every twentieth flow is seen with its labels, none of them without; 4 in 100 of the others are attacks."""
+    times = [at * 1_000_000_000 for at in range(2000)]
+    path = labelled_rows(tmp_path / "t.parquet", times, [["dos"], []] * 1000)
+    source = seen("others", (path, path, path), tmp_path)
+    local, few = (pq.read_table(part) for part in (source.local, source.few))
+    starts = [{*part["start"].to_pylist()} for part in (local, few)]
+    assert (len(few), len(starts[0] & starts[1])) == (100, 0)
+    attacks = local["tags"].to_pylist().count(["dos"])
+    assert attacks / len(local) == pytest.approx(0.04, abs=0.001)
+
+
 def test_report_shows_the_mean_and_the_spread_over_seeds() -> None:
     """0.5 and 0.7 are shown as 0.600 (0.500-0.700); a tag stands with its number of flows."""
-
-    def cell(precision: float) -> dict[str, object]:
-        budget = {"silent_rate": 0.25, "false_alarm_rate": 0.001, "macro_f1": None}
-        test = {"flows": 2000, "attack_flows": 1500, "mean_average_precision": precision, "calibration_error": 0.0}
-        whole = {**test, "tags": {"dos": [1500, precision]}, "at_half": [0.5, 0.002], "budgets": {"0.001": budget}}
-        cost = {"training_cpu_s": 12.0, "flows_per_cpu_s": 1e6}
-        return {"task": "t", "family": "trees", **cost, "tests": {"later": whole}}
-
     text = markdown([cell(0.5), cell(0.7)])
     assert "**t, later**: 1,500 attack flows of 2,000" in text
     row = next(line for line in text.splitlines() if line.startswith("| trees"))
