@@ -38,7 +38,7 @@ from models.thresholds import ThresholdSettings
 from models.training import TrainingSettings
 from pipeline.adapting.adapted import Sources
 from pipeline.adapting.making import make
-from pipeline.contenders import Choice, fit_network
+from pipeline.contenders import Choice, Sets, fit_network
 from pipeline.split import PARTS
 from pipeline.train import given_by
 
@@ -108,7 +108,7 @@ def pair(home: Source, other: Source, work: Path) -> Plain:
     if not folder.exists():
         folder.parent.mkdir(exist_ok=True)
         cuts = ThresholdSettings(false_alarm_budget=BUDGET)
-        fit_network(train, valid, Choice(TrainingSettings(), cuts, read_blocks([home.valid])), folder)
+        fit_network(Sets(train, valid, train), Choice(TrainingSettings(), cuts, read_blocks([home.valid])), folder)
     detector = Detector.load(folder)
     ways = {LIFTED: Sources((other.local,)), FEW: Sources((other.local,), (other.few,), (home.train,))}
     made = {way: make(detector, given, AdaptSettings(), BUDGET).detector for way, given in ways.items()}
