@@ -34,7 +34,7 @@ def test_memory_is_that_of_the_process_with_and_without_pages_of_files(tmp_path:
     mapped.write_bytes(bytes(200_000_000))
     held = (
         "import mmap, sys, time; own = bytearray(b'x') * 100_000_000; file = open(sys.argv[1], 'rb');"
-        "pages = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ); seen = sum(pages[::4096]); time.sleep(1)"
+        "pages = mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ); seen = sum(pages[::4096]); time.sleep(3)"
     )
     (resident, private), code = watched([sys.executable, "-c", held, str(mapped)])
     assert code == 0
