@@ -22,6 +22,7 @@ from pipeline.adapting.local_flows import LocalFlows, joined, read_labelled, rea
 from pipeline.progress import Step, advance
 
 REACH_SHARE = 0.75
+LABELLED_SHARE = 0.25
 STORED, HELD_OUT = "stored validation flows", "held-out labelled flows"
 
 
@@ -69,7 +70,12 @@ def make(parent: Detector, sources: Sources, settings: AdaptSettings, budget: fl
     tuned, learned = _tuned(parent, [learn for learn, _ in labelled], used, settings)
     known = _truth(parent, tuned, joined([judge for _, judge in labelled], parent.card))
     scores = scores[~aside] if tuned is parent else tuned.score(used.features)
-    cuts = lifted(parent.card.thresholds.values, scores, budget, known[1].attacks if known[1] else None)
+    cuts = parent.card.thresholds.values
+    if sources.labelled:
+        told = joined(labelled[0], parent.card), labelled[1][1]
+        cuts = _by_labels(tuned, told, scores, (budget, settings.attack_share - float(aside.mean())))
+    else:
+        cuts = lifted(cuts, scores, budget, known[1].attacks if known[1] else None)
     adapted = _with_card(tuned, cuts, known[1], settings)
     adapted = replace(adapted, familiarity=_familiarity(parent, adapted, used))
     adapted = _with_unknown(adapted, used)
@@ -86,11 +92,15 @@ def _tuned(
 ) -> tuple[Detector, int]:
     """Return the detector with a network fine-tuned on labelled flows, if there are any, and on how many flows.
 
-    With flows replayed the unlabelled ones are shown as benign; without them that would teach silence.
+    With flows replayed the unlabelled ones are shown as benign; without them that would teach silence. Labelled ones
+    are repeated until they are a share of LABELLED_SHARE of them and the replayed ones.
     """
     card, (truth, replayed) = parent.card, labelled
     if not len(truth) and not len(replayed):
         return parent, 0
+    if len(truth):
+        times = round(LABELLED_SHARE / (1 - LABELLED_SHARE) * len(replayed) / len(truth))
+        truth = truth.rows(np.tile(np.arange(len(truth)), max(1, times)))
     flows = joined([truth, replayed, *([used.as_benign(card)] if len(replayed) else ())], card)
     work = f"fine-tuning on {len(flows):,} flows"
 
@@ -121,6 +131,34 @@ def _truth(parent: Detector, tuned: Detector, judged: TagDataset) -> tuple[Score
         ScoredFlows(judged.tags, judged.judged(one.score(judged.features))).sampled() for one in (parent, tuned)
     )
     return before, after
+
+
+def _by_labels(
+    tuned: Detector, told: tuple[TagDataset, TagDataset], scores: Scores, allowed: tuple[float, float]
+) -> tuple[float, ...]:
+    """Return thresholds chosen anew by flows of the network whose truth is known, for the tags that these show.
+
+    The network's unlabelled flows lift them as they lift all, but as many as may be attacks may fire on tags that the
+    labelled flows show: these say what attacks of the network look like. Other tags keep the parent's thresholds.
+
+    Args:
+        tuned: The fine-tuned detector, with its parent's card.
+        told: All labelled flows, and those kept back of the replayed ones.
+        scores: Of the unlabelled flows, those of suspects left out.
+        allowed: Share of benign flows that may fire, and of the unlabelled flows that may still be attacks.
+    """
+    card, (budget, room) = tuned.card, allowed
+    flows = joined(told, card)
+    known = ScoredFlows(flows.tags, flows.judged(tuned.score(flows.features)))
+    chosen = known.values_or_silence(
+        ThresholdSettings(false_alarm_budget=budget, least_positives=_least_positives(card))
+    )
+    cuts = np.where(flows.tags.any(axis=0) & (np.array(chosen) < NEVER_FIRES), chosen, card.thresholds.values)
+    shown = told[0].tags.any(axis=0)
+    for tags, share in ((shown, budget + max(room, 0.0)), (~shown, budget)):
+        if tags.any():
+            cuts[tags] = lifted(cuts[tags], scores[:, tags], share, known.attacks[:, tags])
+    return tuple(cuts.tolist())
 
 
 def _with_card(

@@ -162,6 +162,22 @@ def test_some_labelled_flows_without_the_old_ones(world: World, away: Away) -> N
     assert found.truth == "held-out labelled flows"
 
 
+def test_labels_say_what_of_the_traffic_is_an_attack(world: World, away: Away, tmp_path: Path) -> None:
+    """Of one address nobody can be set aside: attacks, 5 % here, lift thresholds above themselves; not with labels."""
+    mixed, truth = pq.read_table(away.mixed), pq.read_table(world.labelled["demo-score"].path)
+    at = mixed.column_names.index("src_ip")
+    local, few = tmp_path / "one-address.parquet", tmp_path / "few.parquet"
+    pq.write_table(mixed.set_column(at, mixed.schema.field(at), pa.repeat(mixed["src_ip"][0], len(mixed))), local)
+    pq.write_table(truth.take(pa.array(range(0, len(truth), 5))), few)
+    replayed = (world.labelled["demo-train"].path,)
+    unaware, aware = (
+        adapt(Sources((local,), labels, replayed), VERSION_1, False, away.settings) for labels in ((), (few,))
+    )
+    assert unaware.set_aside == aware.set_aside == 0
+    assert 2 * unaware.after.fired < aware.after.fired <= 0.06
+    assert (aware.after.false_alarm_rate or 0) <= 0.01
+
+
 def test_lineage_is_in_the_registry(away: Away, lifted: Adapted) -> None:
     """The version says of which version and run it was made, by which tables, and with how many flows."""
     client = MlflowClient(away.settings.tracking_uri, away.settings.tracking_uri)
