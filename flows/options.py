@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from features.errors import StorageError
+from features.errors import StorageError, printable
 
 if TYPE_CHECKING:
     from pipeline.manifest import StageResult
@@ -89,7 +89,7 @@ def show(text: str) -> None:
     if sys.stdout is None:
         return
     try:
-        sys.stdout.write(f"{text}\n")
+        sys.stdout.write(f"{printable(text)}\n")
         sys.stdout.flush()
     except BrokenPipeError:
         raise

@@ -14,7 +14,7 @@ from pipeline.report_text import NAMES, UNKNOWN, table, unknown_lines
 from pipeline.settings import Settings
 from pipeline.traffic import table_name
 
-VERSION = 4
+VERSION = 5
 CONFUSIONS_SHOWN = 10
 EXAMINED, TEXT = "examined.json", "examined.txt"
 
@@ -61,7 +61,7 @@ def _lines(found: Plain) -> Iterator[str]:
     names = [NAMES.get(name, name) for name in contenders]
     first = next(iter(contenders.values()))
     yield f"{found['table']}: {first['attack_flows']:,} attack flows and {first['benign_flows']:,} benign flows"
-    yield f"{found['hours']:.2f} hours of traffic, scored with {found['detector']}; 95 % intervals, by blocks of time"
+    yield f"{_length(found['hours'])}, scored with {found['detector']}"
     yield ""
     yield from table([("at their own thresholds", *names), *_overall(list(contenders.values()))])
     yield from _elsewhere(found["background"])
@@ -111,6 +111,11 @@ def _reliable(detector: Plain) -> Iterator[str]:
     bins = [(f"{one['mean']:.3f}", f"{one['true']:.3f}", f"{one['pairs']:,}") for one in read["reliability"]]
     yield from table([("probability", "true", "pairs"), *bins], words=())
     yield ""
+
+
+def _length(hours: float) -> str:
+    """Return how long the traffic is; flows that name no times have no intervals either, which are by blocks of it."""
+    return f"95 % intervals, by blocks of time: {hours:.2f} hours of traffic" if hours else "flows without times"
 
 
 def _overall(contenders: list[Plain]) -> Iterator[tuple[str, ...]]:

@@ -229,7 +229,7 @@ class MlflowSection(Section):
     tracking_uri: str = setting("", "MLflow's database or server; empty: SQLite in the state folder")
     artifact_root: str = setting("", "where MLflow keeps files; empty: mlartifacts in the state folder")
     experiment: str = setting("flowtag", "name of the experiment")
-    model_name: str = setting("flowtag", "name of the registered detector")
+    model_name: Annotated[str, Field(pattern=r"^\w[\w .-]*$")] = setting("flowtag", "name of the registered detector")
 
     @field_serializer("tracking_uri", "artifact_root", when_used="json")
     def _hide_password(self, url: str) -> str:

@@ -22,5 +22,5 @@ def test_output_that_nobody_reads(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", None)
         show("what was found")
-    show("again")
-    assert capsys.readouterr().out == "again\n"
+    show("again, of \x1b[2Jtable")
+    assert capsys.readouterr().out == "again, of \\x1b[2Jtable\n"

@@ -92,6 +92,7 @@ def test_unknown_key_names_the_nearest(
         ("thresholds.false_alarm_budget=1", "less than 1"),
         ("loss.penalty=loud", "bounded"),
         ("network.widths=64,x", "integer"),
+        ("mlflow.model_name=../team/detector", "pattern"),
         ("meter.idle_timeout_s", "SECTION.KEY=VALUE"),
     ],
 )

@@ -3,7 +3,10 @@
 import json
 import math
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from features.errors import SchemaError
@@ -50,6 +53,17 @@ def test_the_text_says_the_same(world: World) -> None:
     for words in (*told, "Reliability", "all pairs"):
         assert words in text
     assert max(map(len, text.splitlines())) <= 160
+
+
+def test_flows_without_times(world: World, settings: Settings, tmp_path: Path) -> None:
+    """Flow records that name no times are examined without intervals, and that is said rather than 0 hours."""
+    flows = pq.read_table(world.labelled["demo-score"].path)
+    for name in ("start", "end"):
+        at = flows.schema.get_field_index(name)
+        flows = flows.set_column(at, flows.schema.field(at), pa.nulls(len(flows), flows.schema.field(at).type))
+    pq.write_table(flows, tmp_path / "timeless.parquet")
+    made = examine(tmp_path / "timeless.parquet", champion(world.settings), settings)
+    assert (made.path / TEXT).read_text().splitlines()[1] == "flows without times, scored with flowtag version 1"
 
 
 def test_without_labels(world: World, settings: Settings) -> None:
