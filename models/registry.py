@@ -97,8 +97,14 @@ def resolve(store: TrackingStore, uri: str) -> RegisteredDetector:
     try:
         with reachable(store.uri), _global(store):
             files = Path(_downloaded(found))
-    except OSError as error:
-        raise ModelError("the detector's files are gone", uri, str(found.source), str(error)) from error
+    except (OSError, MlflowException) as error:
+        raise ModelError(
+            "the detector's files are gone",
+            f"{uri} in {store.uri}",
+            f"the files that the registry knows as {found.source}, where they were when it was registered",
+            str(error),
+            "move the state folder back to where it was, or move its mlflow.db away and train again",
+        ) from error
     flavor = Model.load(str(files)).flavors.get("python_function", {})
     path = flavor.get("artifacts", {}).get(_ARTIFACT, {}).get("path")
     if path is None or not (files / path / CARD_FILE).is_file():

@@ -17,6 +17,7 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     field_serializer,
+    field_validator,
     model_validator,
 )
 
@@ -50,6 +51,13 @@ class StateSection(Section):
 
     folder: Path = setting(Path(".flowtag"), "the one folder that is written to")
     keep: bool = setting(False, "captures: go on where the last run stopped, and keep live flows for the next")
+
+    @field_validator("folder")
+    @classmethod
+    def _fits_into_a_url(cls, folder: Path) -> Path:
+        if "?" in str(folder.expanduser().absolute()):
+            raise ValueError("a path without ?, which would end the address of a database in it")
+        return folder
 
     @property
     def root(self) -> Path:

@@ -49,6 +49,18 @@ def registered(
     return run.run_id
 
 
+def test_files_that_were_moved_away(store: TrackingStore, registered: str) -> None:
+    """A registry whose files are gone, as in a state folder that was moved, says so and what to do."""
+    assert registered
+    here, away = Path(store.artifacts), Path(store.artifacts).with_name("away")
+    here.rename(away)
+    try:
+        with pytest.raises(ModelError, match=r"(?s)files are gone.*move the state folder back"):
+            resolve(store, "models:/tagger@champion")
+    finally:
+        away.rename(here)
+
+
 def test_an_alias_resolves_to_the_detector(
     store: TrackingStore, registered: str, detector: Detector, valid: TagDataset
 ) -> None:
