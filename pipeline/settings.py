@@ -55,8 +55,8 @@ class StateSection(Section):
     @field_validator("folder")
     @classmethod
     def _fits_into_a_url(cls, folder: Path) -> Path:
-        if "?" in str(folder.expanduser().absolute()):
-            raise ValueError("a path without ?, which would end the address of a database in it")
+        if set("?#%") & set(str(folder.expanduser().absolute())):
+            raise ValueError("a path without ?, # and %, which mean something else in the addresses that MLflow reads")
         return folder
 
     @property

@@ -93,7 +93,7 @@ def test_unknown_key_names_the_nearest(
         ("loss.penalty=loud", "bounded"),
         ("network.widths=64,x", "integer"),
         ("mlflow.model_name=../team/detector", "pattern"),
-        ("state.folder=what?", "a path without"),
+        ("state.folder=run#3", "a path without"),
         ("meter.idle_timeout_s", "SECTION.KEY=VALUE"),
     ],
 )
