@@ -45,6 +45,7 @@ class Separated:
         self._rejects = rejects
         names, numbers = layout.adapter.sources(layout.header), layout.adapter.number_sources(layout.header)
         self._types = {name: pa.float64() if name in numbers else pa.string() for name in names}
+        self._plan = self._planned()
 
     def read(self, block: Block) -> Batch | None:
         """Return the rows of a block of UTF-8, None when it has none."""
@@ -63,14 +64,13 @@ class Separated:
 
     def _scanned(self, block: Block) -> _Cells:
         """Return the cells of a block whose lines all end with a line feed and have no quotes."""
-        text, numbers = np.frombuffer(block.text, np.uint8), self._numbers()
-        texts = [name for name in self._types if name not in numbers]
-        plan = _plan(self._layout, numbers, texts)
-        room = _room(text, plan, len(numbers), len(texts))
-        rows, others = read_cells(text, plan, room)
+        text, numbers, texts = np.frombuffer(block.text, np.uint8), self._numbers(), self._texts()
+        room = _room(text, self._plan, len(numbers), len(texts))
+        rows, others = read_cells(text, self._plan, room)
         odd = [name for name, is_odd in zip(self._layout.columns, room.odd, strict=True) if is_odd]
         if odd:
             self._types |= dict.fromkeys(odd, pa.string())
+            self._plan = self._planned()
             return self._scanned(block)
         columns = {name: _numbers(room.numbers[at, :rows]) for at, name in enumerate(numbers)}
         columns |= {name: _texts(text, room, at, rows) for at, name in enumerate(texts)}
@@ -78,6 +78,25 @@ class Separated:
 
     def _numbers(self) -> list[str]:
         return [name for name, kind in self._types.items() if kind == pa.float64()]
+
+    def _texts(self) -> list[str]:
+        return [name for name, kind in self._types.items() if kind == pa.string()]
+
+    def _planned(self) -> Plan:
+        layout = self._layout
+        places = {name: at for names in (self._numbers(), self._texts()) for at, name in enumerate(names)}
+        of_columns = np.array([places.get(name, -1) for name in layout.columns], np.int32)
+        nulls = [null.encode() for null in layout.nulls]
+        return Plan(
+            of_columns,
+            np.flatnonzero(of_columns >= 0),
+            np.array([self._types.get(name) == pa.float64() for name in layout.columns]),
+            ord(layout.delimiter),
+            layout.comments,
+            np.frombuffer(b"".join(nulls), np.uint8),
+            np.cumsum([0, *map(len, nulls)]),
+            max(map(len, nulls), default=-1),
+        )
 
     def _parsed(self, block: Block) -> _Cells:
         try:
@@ -88,6 +107,7 @@ class Separated:
             if not self._numbers():
                 raise unreadable(self._path, block, str(error)) from error
             self._types = dict.fromkeys(self._types, pa.string())
+            self._plan = self._planned()
             return self._parsed(block)
         columns = {name: table.column(name).combine_chunks() for name in table.column_names}
         lines = _LinesOf(block, [number for number, _ in broken])
@@ -120,22 +140,6 @@ class Separated:
             ),
         )
         return table, broken
-
-
-def _plan(layout: Layout, numbers: list[str], texts: list[str]) -> Plan:
-    places = {name: at for names in (numbers, texts) for at, name in enumerate(names)}
-    nulls = [null.encode() for null in layout.nulls]
-    of_columns = np.array([places.get(name, -1) for name in layout.columns], np.int32)
-    return Plan(
-        of_columns,
-        np.flatnonzero(of_columns >= 0),
-        np.isin(layout.columns, numbers),
-        ord(layout.delimiter),
-        layout.comments,
-        np.frombuffer(b"".join(nulls), np.uint8),
-        np.cumsum([0, *map(len, nulls)]),
-        max(map(len, nulls), default=-1),
-    )
 
 
 def _room(text: np.ndarray, plan: Plan, numbers: int, texts: int) -> CellRoom:
