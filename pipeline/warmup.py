@@ -1,4 +1,4 @@
-"""Compiling the kernels ahead: two packets and a fragment go all the way to feature rows, as pcap and as pcapng."""
+"""Compiling the kernels ahead: two packets and a fragment, as pcap and pcapng, and a record go to feature rows."""
 
 import hashlib
 import struct
@@ -14,9 +14,13 @@ from features.extract import extract
 from features.metering import meter_kernel
 from features.metering.flow_table import HASH_WORDS, new_table
 from features.metering.meter import MeterSettings
+from features.records.extraction import extract_records
 from pipeline.progress import say
 
 FROM, TO = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
+CONN_LOG = """ts,id.orig_h,id.orig_p,id.resp_h,id.resp_p,proto,duration,orig_pkts,orig_ip_bytes,resp_pkts
+1600000000.5,10.0.0.1,50000,10.0.0.2,443,tcp,0.25,1,40,1
+"""
 SYN, RESET = 0x02, 0x14
 MORE_FRAGMENTS = 0x2000
 ETHERNET, WIFI = 1, 105
@@ -39,10 +43,12 @@ def say_if_cold() -> bool:
 
 
 def compile_kernels() -> int:
-    """Meter a TCP SYN and its answer in both formats and in a radio frame, which compiles and caches every kernel.
+    """Meter a TCP SYN and its answer in both formats and in a radio frame, and read a record of them.
+
+    That compiles and caches every kernel.
 
     Returns:
-        The flows: 3.
+        The flows: 4.
     """
     frames = [_frame(FROM, TO, SYN), _frame(TO, FROM, RESET), _frame(TO, FROM, RESET, MORE_FRAGMENTS)]
     with_room(new_windows())
@@ -54,7 +60,10 @@ def compile_kernels() -> int:
         captures[1].write_bytes(_pcapng(frames))
         captures[2].write_bytes(_pcap([_bundle(frames[0])], WIFI))
         settings = MeterSettings(layer="inner")
-        return sum(batch.num_rows for capture in captures for batch in extract([capture], settings))
+        log = Path(folder) / "conn.csv"
+        log.write_text(CONN_LOG)
+        metered = sum(batch.num_rows for capture in captures for batch in extract([capture], settings))
+        return metered + sum(batch.num_rows for batch in extract_records([log]))
 
 
 def _pcap(frames: Sequence[bytes], link_type: int = ETHERNET) -> bytes:

@@ -7,12 +7,15 @@ from pathlib import Path
 
 from features import context_kernel
 from features.metering import meter_kernel
+from features.records import cell_kernel
 from pipeline.warmup import compile_kernels, is_warm
 
 
-def test_both_formats_go_through_every_kernel() -> None:
-    """The same two packets and a fragment are one flow in a pcap and one in a pcapng, and one is in a radio frame."""
-    assert compile_kernels() == 3
+def test_both_formats_and_records_go_through_every_kernel() -> None:
+    """Two packets and a fragment are one flow in a pcap and one in a pcapng, one is in a radio frame, one in a log."""
+    assert compile_kernels() == 4
+    assert cell_kernel.read_cells.signatures
+    assert cell_kernel.gather.signatures
 
 
 def test_full_tables_do_not_wait_for_a_compiler() -> None:
