@@ -1,5 +1,6 @@
 """Small captures and places to run the command in."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("kernels")
+    """Where kernels are compiled once, for all processes that share the tests."""
+    base = tmp_path_factory.getbasetemp()
+    return (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "kernels"
 
 
 @pytest.fixture
