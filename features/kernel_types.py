@@ -41,11 +41,14 @@ with _hidden("scipy.linalg.cython_blas", "cffi"):
 # the end: a quarter of a second of CPU time.
 gc.freeze()
 
-_UNCOUNTED: dict[str, Any] = {"nogil": True, "_nrt": False}
+_UNCOUNTED: dict[str, Any] = {"nogil": True, "_nrt": False, "no_cfunc_wrapper": True}
 """Without reference counts: numba would count every array of a tuple up and down at each call that passes it, in locked
-additions that took three quarters of the meter's time. Who calls a kernel holds the arrays meanwhile."""
+additions that took three quarters of the meter's time. Who calls a kernel holds the arrays meanwhile. And without an
+entry for C, which nobody calls."""
+_INSIDE: dict[str, Any] = {**_UNCOUNTED, "no_cpython_wrapper": True}
 
-part = njit(**_UNCOUNTED)
-"""Compiles a function that kernels call; it allocates nothing."""
+part = njit(**_INSIDE)
+"""Compiles a function that kernels call, and nothing else does: the entries for others would be a third of the
+compiling. It allocates nothing."""
 kernel = njit(cache=True, **_UNCOUNTED)
 """Compiles what Python calls, likewise, and keeps it on disk."""
