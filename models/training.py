@@ -137,7 +137,6 @@ def train_network(
     """
     _require_matching(train, valid)
     train = train.evenly_weighed()
-    keras.utils.set_random_seed(settings.seed)
     loss = TagLoss(settings.loss, len(train.tag_names))
     normalisation = measure(train.features, settings.network.transform, settings.network.clip)
     hurdle = settings.loss.hurdle
@@ -145,6 +144,7 @@ def train_network(
     rows = repeated_rows(train.tags, settings.rare_flows)
     ramps = _ramps(train, rows, normalisation, settings)
     build = partial(build_network, normalisation, ramps, train.feature_names, log_odds, settings.network, hurdle)
+    keras.utils.set_random_seed(settings.seed)  # no earlier: other threads may draw from Python's random numbers too
     with computing_with(settings.precision):
         views = build()
     optimizer = _optimizer(settings, len(rows))
