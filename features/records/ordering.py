@@ -65,7 +65,7 @@ def _spilled(table: pa.Table, path: Path) -> Path:
 
 
 def _read_back(path: Path) -> Iterator[pa.RecordBatch]:
-    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file) as reader:
+    with pa.OSFile(str(path), "rb") as file, pa.ipc.open_stream(file, memory_pool=pa.system_memory_pool()) as reader:
         yield from reader
 
 
