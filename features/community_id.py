@@ -89,7 +89,8 @@ def _fill_message(ends: _Bytes, key: _Integers, row: int, tables: _Tables, block
     first, begin = 0, 12 if key[row, 0] == 4 else 0
     if other != _NO_COUNTERPART and _comes_after(ends, row, begin, first_port, second_port):
         first, first_port, second_port = 1, second_port, first_port
-    block[:] = 0
+    for byte in range(64):
+        block[byte] = 0
     block[0], block[1] = tables.seed >> 8, tables.seed & 0xFF
     size = 16 - begin
     for byte in range(size):
@@ -130,8 +131,8 @@ def _hash(words: _Words, state: _Words) -> None:
             mixed = words[(at - 3) * _LANES + lane] ^ words[(at - 8) * _LANES + lane]
             mixed ^= words[(at - 14) * _LANES + lane] ^ words[(at - 16) * _LANES + lane]
             words[at * _LANES + lane] = _turned(np.uint32(mixed), 1)
-    for word in range(5):
-        state[word * _LANES : (word + 1) * _LANES] = _FIRST_STATE[word]
+    for at in range(5 * _LANES):
+        state[at] = _FIRST_STATE[at // _LANES]
     for at in range(80):
         key = _ROUND_KEYS[at // 20]
         for lane in range(_LANES):
@@ -146,8 +147,8 @@ def _hash(words: _Words, state: _Words) -> None:
             state[4 * _LANES + lane], state[3 * _LANES + lane] = d, c
             state[2 * _LANES + lane], state[_LANES + lane] = _turned(b, 30), a
             state[lane] = np.uint32(_turned(a, 5) + np.uint32(chosen) + e + key + words[at * _LANES + lane])
-    for word in range(5):
-        state[word * _LANES : (word + 1) * _LANES] += _FIRST_STATE[word]
+    for at in range(5 * _LANES):
+        state[at] += _FIRST_STATE[at // _LANES]
 
 
 @numba.njit(nogil=True)

@@ -90,7 +90,8 @@ def _find_extensions(raw: np.ndarray, at: Int, end: Int, scratch: Scratch) -> tu
     Returns:
         How many there are, and whether all are whole and end where the hello does.
     """
-    scratch.spans[:] = NEVER
+    for number in range(len(scratch.spans)):
+        scratch.spans[number, 0] = scratch.spans[number, 1] = NEVER
     count: Int = 0
     if at >= end:
         return count, at == end
