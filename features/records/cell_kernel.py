@@ -65,7 +65,7 @@ class CellRoom(NamedTuple):
         numbers: Shape (numbers, rows), NaN where there is no value or none that can be read.
         begins: First byte of each text, shape (texts, rows).
         sizes: Its bytes, -1 for no value.
-        lines: The line of each row, from 0.
+        lines: The line of each row, from 0; as many as the block has lines.
         others: First byte and line of each line that is no row: comments, and those with too few or too many cells.
         ends: Where cells end, one place before the first, and room for one more than there are bytes.
         line_ends: The place of each line's last cell among the ends, and room for one more.

@@ -144,10 +144,11 @@ class Separated:
 
 def _room(text: np.ndarray, plan: Plan, numbers: int, texts: int) -> CellRoom:
     lines = int(count_lines(text))
+    rows = min(lines, len(text) // len(plan.places))  # a row has a byte behind each cell
     return CellRoom(
-        np.empty((numbers, lines)),
-        np.empty((texts, lines), np.int32),
-        np.empty((texts, lines), np.int32),
+        np.empty((numbers, rows)),
+        np.empty((texts, rows), np.int32),
+        np.empty((texts, rows), np.int32),
         np.empty(lines, np.int32),
         np.empty((lines, 2), np.int32),
         np.empty(len(text) + 2, np.int32),

@@ -83,6 +83,7 @@ def test_lines_of_blanks_are_no_rows(record_file: Callable[..., Path]) -> None:
     for good in (line(1), line(1).replace("tcp", '"tcp"')):
         path = record_file(HEADER + line() + "   \n" * 3 + good + "1,2\n")
         assert outcome(path) == (2, {"number_of_cells": 1}, [7])
+    assert outcome(record_file(HEADER + line() + "\n" * 3_000_000 + "1,2\n"))[2] == [3_000_003]
 
 
 def test_labels_are_trimmed(rows_of: Callable[[str], Rows]) -> None:
