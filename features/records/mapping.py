@@ -33,6 +33,7 @@ UNITS = {
     "B": 1.0, "kB": 1e3, "KiB": 1024.0, "MB": 1e6, "MiB": 1024.0**2, "bit": 0.125,
 }  # fmt: skip
 KEYS = ("name", "columns", "nulls", "delimiter", "header", "keep")
+NO_DELIMITERS = tuple('"\n\r')
 COLUMN_KEYS = ("column", "unit", "minus", "unset", "month_first", "words")
 
 
@@ -71,7 +72,14 @@ def read_mapping(path: Path) -> Mapped:
         without_header=(header,) if header else (),
         nulls=tuple(str(text) for text in content.get("nulls", ("-", "NaN", "nan", "null"))),
     )
-    return Mapped(adapter, str(content.get("delimiter", "")))
+    return Mapped(adapter, _delimiter(content, str(path)))
+
+
+def _delimiter(content: dict[str, Any], where: str) -> str:
+    delimiter = str(content.get("delimiter", ""))
+    if len(delimiter) > 1 or not delimiter.isascii() or delimiter in NO_DELIMITERS:
+        raise ConfigError("No such delimiter", where, "one ASCII character", repr(delimiter))
+    return delimiter
 
 
 def _given(target: str, entry: str | dict[str, Any], where: str) -> Given:

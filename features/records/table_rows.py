@@ -72,7 +72,7 @@ class TableRows:
             if side in batch.schema.names:
                 identity[f"{side}_ip"] = address_text(packed_addresses(batch, side))
         identity |= {name: batch.column(name).cast(moment) for name in TIMES if name in batch.schema.names}
-        identity |= _integers(numbers)
+        identity |= _integers(numbers, rows)
         if self._joined:
             identity |= self._joined.columns(identity["uid"])
         if "src" in batch.schema.names and "protocol" in numbers:
@@ -80,9 +80,9 @@ class TableRows:
         return identity
 
 
-def _integers(numbers: dict[str, Floats]) -> dict[str, pa.Array]:
+def _integers(numbers: dict[str, Floats], rows: int) -> dict[str, pa.Array]:
     """Return the identity columns that are integers; ports are null for protocols without."""
-    nothing = np.full(len(next(iter(numbers.values()))), np.nan) if numbers else np.empty(0)
+    nothing = np.full(rows, np.nan)
     protocol = numbers.get("protocol", nothing)
     known = np.where(protocol == OTHER_PROTOCOL, np.nan, protocol)
     portless = ~np.isnan(protocol) & ~has_ports({"protocol": protocol})

@@ -62,6 +62,8 @@ def test_a_file_without_a_mapped_column_is_refused(
         ("column: {}", "maps nothing"),
         ("columns: {src_flows_60s: x}", "No such column"),
         ("columns: [", "cannot be read"),
+        ('{delimiter: ";;", columns: {start: time}}', "one ASCII character"),
+        ("{delimiter: '\"', columns: {start: time}}", "one ASCII character"),
     ],
 )
 def test_a_wrong_mapping_names_what_is_wrong(
@@ -70,6 +72,13 @@ def test_a_wrong_mapping_names_what_is_wrong(
     """Unknown targets, units and keys are errors that name the nearest."""
     with pytest.raises(ConfigError, match=useful):
         rows_of(TEXT, mapped(record_file, mapping))
+
+
+def test_times_and_ends_alone_are_flows(rows_of: Callable[..., Rows], record_file: Callable[..., Path]) -> None:
+    """A source without any number still gives flows, with their neighbours."""
+    path = mapped(record_file, "columns: {start: time, src_ip: client, dst_ip: server}").mapping
+    rows = rows_of("time,client,server\n1600000000,10.0.0.1,10.0.0.2\n", RecordSettings(mapping=path))
+    assert [(row["src_ip"], row["src_port"], row["src_flows_60s"]) for row in rows] == [("10.0.0.1", None, 1)]
 
 
 def test_one_of_several_columns(tmp_path: Path) -> None:
