@@ -17,7 +17,7 @@ from models.unknown import UnknownCut, UnknownSettings
 from models.verdict import judge
 from pipeline.descendant import Descendant, enter, put_in_use, title_of
 from pipeline.progress import say
-from pipeline.register import store, verdict_limits
+from pipeline.register import in_use, store, verdict_limits
 from pipeline.registered import Budget, Registered
 from pipeline.settings import Settings
 
@@ -34,12 +34,12 @@ class Rechosen:
     unknown: UnknownCut | None
 
 
-def rechoose(budget: Budget, uri: str, settings: Settings) -> Rechosen:
+def rechoose(budget: Budget, asked_for: str | None, settings: Settings) -> Rechosen:
     """Choose thresholds under another budget and register the same network with them as a new version.
 
     Args:
         budget: Of false alarms.
-        uri: Of the detector, such as ``models:/flowtag@champion``.
+        asked_for: Address of the detector, such as ``models:/flowtag/3``; None for the one in use, whatever its view.
         settings: The registry, how thresholds are chosen, and what the verdict demands.
 
     Raises:
@@ -49,6 +49,7 @@ def rechoose(budget: Budget, uri: str, settings: Settings) -> Rechosen:
         Uncalibrated: Nothing is detected within the budget.
         ServiceError: MLflow's database or server does not answer.
     """
+    uri = asked_for or in_use(settings)
     parent = resolve(store(settings), uri)
     detector = Detector.load(parent.directory)
     if ADAPTED in detector.card.settings:

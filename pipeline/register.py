@@ -88,6 +88,12 @@ def champion(settings: Settings, given: Collection[str] = FEATURE_NAMES) -> Cham
     )
 
 
+def in_use(settings: Settings, given: Collection[str] = FEATURE_NAMES) -> str:
+    """Return the address of the detector that `champion` finds, by its version; raises as that does."""
+    found = champion(settings, given)
+    return f"models:/{found.name}/{found.version}"
+
+
 def store(settings: Settings) -> TrackingStore:
     """Return where MLflow keeps runs and detectors."""
     return TrackingStore(settings.tracking_uri, settings.artifact_root, settings.mlflow.experiment)

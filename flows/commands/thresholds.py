@@ -40,7 +40,7 @@ def thresholds(
     with watched(settings):
         from pipeline.rechoose import rechoose
 
-        found = rechoose(wanted, detector or f"models:/{settings.mlflow.model_name}@champion", settings)
+        found = rechoose(wanted, detector, settings)
     show(json.dumps(asdict(found), indent=1) if as_json else _text(found))
     if not found.registered.in_use:
         raise typer.Exit(ModelError.exit_code)

@@ -18,7 +18,7 @@ from pipeline.adapting.making import Made, make, silenced
 from pipeline.descendant import Descendant, enter, put_in_use, title_of
 from pipeline.manifest import Built, Plan, StageResult, digest, run_once
 from pipeline.progress import say
-from pipeline.register import champion, registered_once, store, verdict_on
+from pipeline.register import in_use, registered_once, store, verdict_on
 from pipeline.registered import Registered
 from pipeline.settings import Settings
 from pipeline.traffic import table_name
@@ -64,8 +64,7 @@ def _in_use(tables: Sequence[Path], settings: Settings) -> str:
     for table in tables:
         with open_table(table) as source:
             given &= columns_given(source)
-    found = champion(settings, given)
-    return f"models:/{found.name}/{found.version}"
+    return in_use(settings, given)
 
 
 def _plan(sources: Sources, parent: RegisteredDetector, settings: Settings) -> Plan:

@@ -49,6 +49,14 @@ def test_another_budget_is_a_new_version_of_the_same_network(own: Settings) -> N
     assert version.tags["flowtag.parent_run"] == resolve(store(own), "models:/flowtag/1").run_id
 
 
+def test_the_one_in_use_may_be_of_another_view(own: Settings) -> None:
+    """Where only a detector for flow records is in use, it is the one whose thresholds are chosen."""
+    registry = MlflowClient(own.tracking_uri, own.tracking_uri)
+    registry.delete_registered_model_alias("flowtag", "champion")
+    registry.set_registered_model_alias("flowtag", "champion-biflow", "1")
+    assert rechoose(Budget(share=0.02), None, own).parent == "flowtag version 1"
+
+
 def test_the_same_budget_gives_the_same_thresholds(own: Settings) -> None:
     """What is kept of the validation flows is enough to choose as training chose."""
     before = Detector.load(champion(own).folder).card.thresholds
