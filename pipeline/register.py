@@ -3,7 +3,7 @@
 import json
 import tempfile
 from collections.abc import Callable, Collection
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +48,17 @@ def register(trained: StageResult, tables: Tables, settings: Settings) -> Regist
         {"trained": trained.digest},
         {"mlflow": settings.mlflow.model_dump(mode="json"), "verdict": asdict(verdict_limits(settings))},
     )
-    return registered_once(plan, settings, lambda: _entered(trained, tables, settings))
+    registered = registered_once(plan, settings, lambda: _entered(trained, tables, settings))
+    return _as_of_now(registered, chosen_view(tables, settings), settings) if registered.in_use else registered
+
+
+def _as_of_now(registered: Registered, view: View, settings: Settings) -> Registered:
+    """Return what was put in use with what is by now: other thresholds, another training, somebody's own choice."""
+    try:
+        now = resolve(store(settings), f"models:/{registered.name}@{in_view(CHAMPION, view.name)}").version
+    except NoChampion:
+        return replace(registered, since="no version is by now")
+    return registered if now == registered.version else replace(registered, since=f"version {now} is by now")
 
 
 def registered_once(plan: Plan, settings: Settings, enter: Callable[[], Registered]) -> Registered:

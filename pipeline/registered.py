@@ -18,6 +18,7 @@ class Registered:
         in_use: True when the verdict made it champion.
         verdict: Why it was or was not.
         run_id: Of the MLflow run that logged its training.
+        since: What is in use in its place by now, where the registry was changed after the verdict.
     """
 
     name: str
@@ -25,9 +26,12 @@ class Registered:
     in_use: bool
     verdict: str
     run_id: str
+    since: str = ""
 
     def __str__(self) -> str:
         """Return it as a sentence."""
+        if self.since:
+            return f"{self.name} version {self.version} was put in use, but {self.since}: {self.verdict}"
         return f"{self.name} version {self.version} is {'in use' if self.in_use else 'not in use'}: {self.verdict}"
 
 

@@ -54,6 +54,18 @@ def test_second_time_nothing_is_registered(world: World) -> None:
     assert len(client.search_model_versions("name='flowtag'")) == 1
 
 
+def test_a_choice_by_hand_is_told(world: World) -> None:
+    """A training that is answered by its receipt does not claim to be in use where somebody has chosen otherwise."""
+    client = MlflowClient(world.settings.tracking_uri, world.settings.tracking_uri)
+    client.delete_registered_model_alias("flowtag", "champion")
+    try:
+        again = register(world.trained, tables(world), world.settings)
+    finally:
+        client.set_registered_model_alias("flowtag", "champion", "1")
+    assert str(again).startswith("flowtag version 1 was put in use, but no version is by now: ")
+    assert register(world.trained, tables(world), world.settings).since == ""
+
+
 def test_what_the_run_shows(world: World) -> None:
     """The run has the settings, the inputs with their digests, each epoch, and the figures of all contenders."""
     client = MlflowClient(world.settings.tracking_uri)
