@@ -23,7 +23,7 @@ import numpy.typing as npt
 from benchmarks.learning.command import parser, publish
 from benchmarks.learning.tables import Task, tasks
 from models.dataset import TagDataset
-from models.metrics import fired_tags
+from models.firing import fired_tags
 from models.prediction import network_scores
 from models.scored_flows import ScoredFlows
 from models.thresholds import ThresholdSettings
@@ -79,7 +79,7 @@ def without(task: Task, tag: str, settings: TrainingSettings) -> Result:
     benign = measure_benign(network, [train])
     scores, anomalies = network_scores(network, valid.features), anomalies_of(network, benign, valid.features)
     known = ScoredFlows(valid.tags, scores, anomalies=anomalies)
-    cuts = known.values_or_silence(ThresholdSettings())
+    cuts = known.cuts_or_silence(ThresholdSettings())
     found = {str(budget): known.unknown_cut(cuts, budget) for budget in BUDGETS}
     thresholds = {budget: cut.threshold for budget, cut in found.items() if cut}
     tested = {}

@@ -10,16 +10,18 @@ Sources: thresholds by the quantile of negatives as in Neyman-Pearson classifica
 suspects aside is a trimmed estimate (Huber 1981), by groups instead of single flows.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from features.errors import ConfigError
-from models.thresholds import logits_of, sigmoid
+from models.firing import deciding
+from models.thresholds import Thresholds, logits_of, sigmoid
 
 Mask = npt.NDArray[np.bool_]
-Scores = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.floating[Any]]
 
 SUSPECT_SHARE = 0.5
 
@@ -86,6 +88,24 @@ def suspects(fired: Mask, sources: npt.NDArray[np.int64], most: float) -> Mask:
             chosen[source] = True
             room -= int(flows[source])
     return np.asarray(chosen[sources])
+
+
+def lifted_thresholds(
+    thresholds: Thresholds, scores: Scores, budget: float, attacks: Scores | None = None, least: int = 0
+) -> Thresholds:
+    """Return thresholds under which at most a share of flows are detections; what they do elsewhere is not judged anew.
+
+    Args:
+        thresholds: Lifted are those that decide whether a flow is a detection.
+        scores: Of flows taken for benign, shape (n_flows, n_tags), in [0, 1].
+        budget: Share of the flows that may be detections, in [0, 1).
+        attacks: Scores of flows known to be attacks, shape (n_attacks, n_tags).
+        least: As for `lifted`.
+    """
+    compared, cuts = deciding(scores, thresholds.cuts)
+    known = None if attacks is None else deciding(attacks, thresholds.cuts)[0]
+    found = lifted(cuts, compared, budget, known, least)
+    return replace(thresholds, detecting=found) if thresholds.detecting else replace(thresholds, values=found)
 
 
 def lifted(

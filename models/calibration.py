@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from keras import ops
 
-from models.metrics import Scores, Tags, calibration_error
+from models.firing import Scores
+from models.metrics import Tags, calibration_error
 from models.tensors import Tensor
 from models.thresholds import HIGHEST, LOWEST, logits_of, sigmoid
 

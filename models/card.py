@@ -60,8 +60,9 @@ class DetectorCard:
     def from_dict(cls, plain: dict[str, Any]) -> "DetectorCard":
         """Build a card from what ``dataclasses.asdict`` and JSON made of it."""
         listed = {name: tuple(plain[name]) for name in ("tag_names", "feature_names", "benign_medians")}
-        cut = plain["thresholds"]
-        thresholds = Thresholds(**{**cut, "values": tuple(cut["values"]), "sources": tuple(cut["sources"])})
+        cut: dict[str, Any] = plain["thresholds"]
+        of_tags: dict[str, Any] = {name: tuple(cut[name]) for name in ("values", "sources", "detecting") if name in cut}
+        thresholds = Thresholds(**{**cut, **of_tags})
         curves = plain.get("calibration")
         calibration = Calibration.from_dict(curves) if curves else None
         unknown = UnknownCut(**plain["unknown"]) if plain.get("unknown") else None

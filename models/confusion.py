@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from models.metrics import Fired, Tags
+from models.firing import Fired
+from models.metrics import Tags
 
 
 @dataclass(frozen=True)

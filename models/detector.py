@@ -30,8 +30,8 @@ from features.errors import ModelError, ModelMismatch
 from models import losses, members, normaliser, pace, ramps  # noqa: F401 (importing them registers what a saved network names)
 from models.card import DetectorCard, card_and_digest
 from models.familiarity import NORMALISER, Familiarity
+from models.firing import Fired, fired_tags
 from models.hurdle import has_head, head_logits
-from models.metrics import Fired, fired_tags
 from models.occlusion import Reason, top_reasons
 from models.scored_flows import ScoredFlows
 from models.tensors import Tensor
@@ -126,7 +126,7 @@ class Detector:
 
     def fired(self, scores: Matrix) -> Fired:
         """Return which tags fire at the detector's thresholds, shape (n_flows, n_tags)."""
-        return fired_tags(scores, self.card.thresholds.values)
+        return fired_tags(scores, self.card.thresholds.cuts)
 
     def answers(self, features: Matrix) -> Answers:
         """Return all that the detector says of flows, passing through the network once.

@@ -7,7 +7,8 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
-from models.metrics import Fired, Scores, Tags, fired_tags
+from models.firing import Fired, Scores, fired_tags
+from models.metrics import Tags
 
 RESAMPLES = 400
 AP_RESAMPLES = 60

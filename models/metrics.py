@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
+from models.firing import Fired, Scores, fired_tags
+
 Tags = npt.NDArray[np.uint8]
-Scores = npt.NDArray[np.floating[Any]]
-Fired = npt.NDArray[np.bool_]
 
 CALIBRATION_BINS = 15
 
@@ -74,7 +74,7 @@ def silent_rate(tags: Tags, scores: Scores, thresholds: npt.ArrayLike) -> float 
     Args:
         tags: Tag matrix, shape (n_flows, n_tags), values 0 or 1.
         scores: Same shape, in [0, 1]; higher means more likely.
-        thresholds: One per tag, shape (n_tags,); a tag fires when score >= threshold.
+        thresholds: As `models.firing.fired_tags` takes them; one a tag, which fires when score >= threshold, or two.
 
     Returns:
         Ratio in [0, 1]; None when there is no attack flow.
@@ -87,11 +87,6 @@ def false_alarm_rate(tags: Tags, scores: Scores, thresholds: npt.ArrayLike) -> f
     """Return the share of benign flows with at least one fired tag; None when there is no benign flow."""
     benign = ~tags.any(axis=1)
     return _ratio(int((benign & fired_tags(scores, thresholds).any(axis=1)).sum()), int(benign.sum()))
-
-
-def fired_tags(scores: Scores, thresholds: npt.ArrayLike) -> Fired:
-    """Return which tags fire, shape (n_flows, n_tags): score >= threshold. A NaN score never fires."""
-    return np.asarray(scores >= np.asarray(thresholds, np.float64))
 
 
 def calibration_error(tags: Tags, scores: Scores, bins: int = CALIBRATION_BINS) -> float | None:

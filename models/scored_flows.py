@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.errors import ModelError, Uncalibrated
-from models.adaptation import lifted
-from models.metrics import false_alarm_rate, fired_tags, silent_rate
+from models.adaptation import lifted_thresholds
+from models.firing import Cuts, fired_tags
 from models.saved_arrays import saved_arrays
 from models.thresholds import NEVER_FIRES, Thresholds, ThresholdSettings, choose_thresholds
 from models.unknown import UnknownCut, choose_cut, judged_cut, threshold_for
@@ -61,9 +61,8 @@ class ScoredFlows:
 
     @property
     def attacks(self) -> npt.NDArray[np.float32]:
-        """The scores of attack flows, NaN for tags that a flow does not carry."""
-        attack = self.tags.any(axis=1)
-        return np.where(self.tags[attack] > 0, self.scores[attack], np.float32(np.nan))
+        """The scores of attack flows."""
+        return self.scores[self.tags.any(axis=1)]
 
     def thresholds(self, settings: ThresholdSettings) -> Thresholds:
         """Choose thresholds under which both the benign flows and the background keep the budget of false alarms.
@@ -77,9 +76,9 @@ class ScoredFlows:
         if self.background is None:
             return chosen
         least = min(1, len(self.background) - 1)
-        cuts = lifted(chosen.values, self.background, settings.false_alarm_budget, self.attacks, least)
-        silent = silent_rate(self.tags, self.scores, cuts)
-        if silent == 1.0:
+        lifted = lifted_thresholds(chosen, self.background, settings.false_alarm_budget, self.attacks, least)
+        judged = lifted.judged(self.tags, self.scores)
+        if judged.silent_rate == 1.0:
             raise Uncalibrated(
                 "no threshold detects anything within the budget on the background",
                 f"{len(self.background):,} held-out flows of other networks",
@@ -87,33 +86,32 @@ class ScoredFlows:
                 "they score as high as every attack flow",
                 "look for attacks in the background, leave them out or allow for them: background.attack_share=0.05",
             )
-        false_alarms = false_alarm_rate(self.tags, self.scores, cuts)
-        return replace(chosen, values=cuts, false_alarm_rate=false_alarms or 0.0, silent_rate=silent or 0.0)
+        return judged
 
-    def values_or_silence(self, settings: ThresholdSettings) -> tuple[float, ...]:
-        """Return the values of `thresholds`; such as never fire where nothing can be detected so."""
+    def cuts_or_silence(self, settings: ThresholdSettings) -> Cuts:
+        """Return the cuts of `thresholds`; such as never fire where nothing can be detected so."""
         try:
-            return self.thresholds(settings).values
+            return self.thresholds(settings).cuts
         except Uncalibrated:
             return (NEVER_FIRES,) * self.tags.shape[1]
 
-    def unknown_cut(self, values: tuple[float, ...], budget: float) -> UnknownCut | None:
+    def unknown_cut(self, cuts: Cuts, budget: float) -> UnknownCut | None:
         """Choose from where on flows without a fired tag are reported as unknown; None where they have no such scores.
 
         The benign flows keep the budget, and so does the background, of which one flow may be reported whatever it is.
 
         Args:
-            values: Thresholds of the tags.
+            cuts: Thresholds of the tags.
             budget: Share of the flows that may be reported.
         """
         if self.anomalies is None:
             return None
         own, beside = np.split(self.anomalies, [len(self.tags)])
-        attack, fired = (np.asarray(part.any(axis=1)) for part in (self.tags, fired_tags(self.scores, values)))
+        attack, fired = (np.asarray(part.any(axis=1)) for part in (self.tags, fired_tags(self.scores, cuts)))
         cut = choose_cut(attack, fired, own, budget)
         if self.background is None:
             return cut
-        quiet = beside[~fired_tags(self.background, values).any(axis=1)]
+        quiet = beside[~fired_tags(self.background, cuts).any(axis=1)]
         elsewhere = threshold_for(quiet, max(1, int(budget * len(beside))))
         return judged_cut(max(cut.threshold, elsewhere), attack, fired, own) if len(quiet) else cut
 

@@ -27,8 +27,9 @@ from models.card import DetectorCard, benign_medians
 from models.dataset import TagDataset, read_dataset
 from models.detector import Answers, Detector
 from models.familiarity import Familiarity, measure_familiarity
+from models.firing import Cuts, fired_tags
 from models.losses import LossSettings
-from models.metrics import evaluate, false_alarm_rate, fired_tags, silent_rate
+from models.metrics import evaluate
 from models.scored_flows import Blocks, ScoredFlows
 from models.teaching import taught, teach
 from models.thresholds import Thresholds, ThresholdSettings
@@ -53,7 +54,7 @@ class Contender:
     Attributes:
         name: What it is called.
         answer: Features to what it says of them.
-        thresholds: One a tag.
+        thresholds: Where its tags fire.
         validation: Its scores of the validation flows.
         calibration: Its scores as probabilities.
         cut: From where on it reports flows as unknown; None for one that looks for none.
@@ -61,7 +62,7 @@ class Contender:
 
     name: str
     answer: Callable[[Matrix], Answers]
-    thresholds: tuple[float, ...]
+    thresholds: Cuts
     validation: ScoredFlows | None = None
     calibration: Calibration | None = None
     cut: UnknownCut | None = None
@@ -186,7 +187,7 @@ def trained_beside(folder: Path) -> list[Contender]:
 
 def _network(name: str, detector: Detector) -> Contender:
     card, known = detector.card, detector.validation
-    return Contender(name, detector.answers, card.thresholds.values, known, card.calibration, card.unknown)
+    return Contender(name, detector.answers, card.thresholds.cuts, known, card.calibration, card.unknown)
 
 
 def _answers_of(trees: BoostedTags, features: Matrix) -> Answers:
@@ -212,7 +213,7 @@ def fit_network(sets: Sets, choice: Choice, path: Path) -> dict[str, Any]:
     card = _save(trained, sets, choice, path)
     history = [{"epoch": result.epoch, **result.figures()} for result in trained.history]
     notes = {"seconds": seconds, "best_epoch": trained.best_epoch, "history": history, "settings": settings.to_dict()}
-    notes |= {"validation": card.validation, "thresholds": card.thresholds.values}
+    notes |= {"validation": card.validation, "thresholds": card.thresholds.cuts}
     return {**notes, "background": card.background} if choice.background else notes
 
 
@@ -239,8 +240,8 @@ def _save(trained: TrainedNetwork, sets: Sets, choice: Choice, path: Path) -> De
     score = Detector(trained.network, card).score
     scores = valid.judged(score(valid.features))
     scored = _scored(score, scores, valid, choice)
-    cuts = scored.thresholds(choice.cuts) if choice.cuts else _as_found(valid, scores, halves)
-    figures = evaluate(valid.tags, scores, cuts.values, valid.tag_names).to_dict()
+    cuts = scored.thresholds(choice.cuts) if choice.cuts else halves.judged(valid.tags, scores)
+    figures = evaluate(valid.tags, scores, cuts.cuts, valid.tag_names).to_dict()
     card = replace(card, thresholds=cuts, validation=figures, background=_elsewhere(score, cuts, choice))
     if not choice.cuts:
         Detector(trained.network, card).save(path)
@@ -268,7 +269,7 @@ def _ordinary(
     features = background.held_out.features
     if not cuts or not background.settings.attack_share:
         return features
-    return features[~background.set_aside(_any(score(features), own.thresholds(cuts).values))]
+    return features[~background.set_aside(_any(score(features), own.thresholds(cuts).cuts))]
 
 
 def _looking_for_unknown(detector: Detector, scored: ScoredFlows, sets: Sets, choice: Choice) -> Detector:
@@ -281,7 +282,7 @@ def _looking_for_unknown(detector: Detector, scored: ScoredFlows, sets: Sets, ch
     benign = measure_benign(detector.network, learned)
     anomalies = np.concatenate([anomalies_of(detector.network, benign, features) for features in judged])
     seen = replace(scored, anomalies=anomalies)
-    cut = seen.unknown_cut(detector.card.thresholds.values, choice.unknown.false_alarm_budget)
+    cut = seen.unknown_cut(detector.card.thresholds.cuts, choice.unknown.false_alarm_budget)
     card = replace(detector.card, unknown=cut, settings={**detector.card.settings, UNKNOWN: choice.unknown.to_dict()})
     return replace(detector, card=card, validation=seen, benign=benign)
 
@@ -291,10 +292,10 @@ def _elsewhere(score: Callable[[Matrix], Matrix], cuts: Thresholds, choice: Choi
     if not choice.background:
         return {}
     parts = (choice.background.learned, choice.background.held_out)
-    return choice.background.told(np.concatenate([_any(score(part.features), cuts.values) for part in parts]))
+    return choice.background.told(np.concatenate([_any(score(part.features), cuts.cuts) for part in parts]))
 
 
-def _any(scores: Matrix, cuts: tuple[float, ...]) -> npt.NDArray[np.bool_]:
+def _any(scores: Matrix, cuts: Cuts) -> npt.NDArray[np.bool_]:
     return np.asarray(fired_tags(scores, cuts).any(axis=1))
 
 
@@ -305,12 +306,6 @@ def _known(trained: TrainedNetwork, sets: Sets, choice: Choice) -> Familiarity:
     return own.with_background(
         measure_familiarity(trained.network, choice.background.learned, choice.background.held_out)
     )
-
-
-def _as_found(valid: TagDataset, scores: Matrix, cuts: Thresholds) -> Thresholds:
-    """Return given thresholds with what they do on the validation flows."""
-    false_alarms = false_alarm_rate(valid.tags, scores, cuts.values) or 0.0
-    return replace(cuts, false_alarm_rate=false_alarms, silent_rate=silent_rate(valid.tags, scores, cuts.values) or 0.0)
 
 
 def _taught(
@@ -342,7 +337,7 @@ def _fit_boosting(sets: Sets, choice: Choice, path: Path) -> tuple[BoostedTags, 
     seconds = time.monotonic() - begun
     valid = sets.valid
     scores = valid.judged(boosted.score(valid.features))
-    thresholds = _scored(boosted.score, scores, valid, choice).values_or_silence(choice.cuts or ThresholdSettings())
+    thresholds = _scored(boosted.score, scores, valid, choice).cuts_or_silence(choice.cuts or ThresholdSettings())
     saved = {"ensembles": boosted.ensembles, "shares": boosted.shares, "tag_names": boosted.tag_names}
     joblib.dump({**saved, "thresholds": thresholds}, path)
     drawn = "" if boosted.flows == len(sets.learned) else f" on {boosted.flows:,} flows"

@@ -17,8 +17,9 @@ from features.schema import COLUMNS, arrow_schema, fingerprint
 from features.table import columns_given, open_table
 from models.dataset import feature_matrix
 from models.detector import Answers, Detector
+from models.firing import deciding, evidence
 from models.occlusion import Reason
-from models.thresholds import NEVER_FIRES
+from models.thresholds import NEVER_FIRES, Thresholds
 from pipeline.progress import counted
 
 IDENTITY = tuple(column.name for column in COLUMNS if column.role == "identity")
@@ -30,7 +31,7 @@ REASON = pa.struct([("feature", pa.string()), ("value", pa.float32()), ("drop", 
 ADDED = {
     "tags": pa.list_(pa.string()),  # those that fired; UNKNOWN alone where none did
     "scores": pa.list_(pa.float32()),
-    "thresholds": pa.list_(pa.float32()),
+    "thresholds": pa.list_(pa.float32()),  # of the scores; the most probable tag fires by evidence, whatever its score
     "probabilities": pa.list_(pa.float32()),  # the scores, calibrated on the validation flows; null for UNKNOWN
     "explained_tag": pa.string(),  # the tag that exceeds its threshold most
     "reasons": pa.list_(REASON),
@@ -39,6 +40,8 @@ ANY_ATTACK = pa.field("any_attack", pa.float32())
 """Probability of any attack; null from a detector that answers no such question (loss.penalty hurdle does)."""
 ANOMALY = pa.field("anomaly", pa.float32())
 """How unlike benign flows the flow is, in [0, 1); null from a detector that looks for nothing unknown."""
+EVIDENCE, ENOUGH = (pa.field(name, pa.float64()) for name in ("evidence", "evidence_threshold"))
+"""Of any attack, and how much makes the flow a detection; null from a detector that fires by scores alone."""
 Matrix = npt.NDArray[np.float32]
 
 
@@ -46,7 +49,7 @@ def detections_schema() -> pa.Schema:
     """Return the columns of a table of detections: the flow's identity, then what fired and why."""
     identity = [arrow_schema().field(name) for name in IDENTITY]
     added = [pa.field(name, kind, nullable=False) for name, kind in ADDED.items()]
-    return pa.schema([*identity, *added, ANY_ATTACK, ANOMALY])
+    return pa.schema([*identity, *added, ANY_ATTACK, ANOMALY, EVIDENCE, ENOUGH])
 
 
 class DetectionWriter:
@@ -55,7 +58,8 @@ class DetectionWriter:
     Attributes:
         counts: flows, detections, quiet, far, unknown, and tag.NAME each; flows == detections + quiet, unknown are the
             detections on which no tag fired, and far those flows that are unlike all that the detector learned from.
-        highest: The highest score of each tag so far; 0 without flows.
+        highest: What came nearest to making a flow a detection by each tag so far, as `models.firing.deciding` says; 0
+            without flows.
     """
 
     def __init__(self, detector: Detector, table: pq.ParquetWriter, lines: TextIO) -> None:
@@ -70,7 +74,8 @@ class DetectionWriter:
         features = feature_matrix(batch, self._detector.card.feature_names)
         answers = self._detector.answers(features)
         fired = self._detector.fired(answers.scores)
-        self.highest = np.maximum(self.highest, answers.scores.max(axis=0, initial=0.0))
+        compared, _ = deciding(answers.scores, self._detector.card.thresholds.cuts)
+        self.highest = np.maximum(self.highest, compared.max(axis=0, initial=0.0))
         unknown = self._detector.unknown(answers)
         chosen = np.flatnonzero(fired.any(axis=1) | unknown)
         self.counts.update(flows=len(fired), detections=len(chosen), quiet=len(fired) - len(chosen))
@@ -88,8 +93,8 @@ class DetectionWriter:
 def write_detections(table: Path, detector_folder: Path, folder: Path) -> Counter[str]:
     """Score a feature table into a new folder and return the counts.
 
-    The folder holds PARQUET, LINES, HIGHEST: each tag's highest score and its threshold, and LIMIT: the share of far
-    flows up to which the thresholds hold, null for a detector that does not know.
+    The folder holds PARQUET, LINES, HIGHEST: what came nearest by each tag and its threshold, and LIMIT: the share
+    of far flows up to which the thresholds hold, null for a detector that does not know.
 
     Raises:
         ModelMismatch: The detector was trained for another schema; nothing has been written.
@@ -107,7 +112,9 @@ def write_detections(table: Path, detector_folder: Path, folder: Path) -> Counte
         for batch in counted(source.iter_batches(BATCH_ROWS), f"scoring {table.stem}"):
             writer.score(batch)
     card = detector.card
-    highest = dict(zip(card.tag_names, zip(writer.highest.tolist(), card.thresholds.values, strict=True), strict=True))
+    highest = dict(
+        zip(card.tag_names, zip(writer.highest.tolist(), card.thresholds.deciding, strict=True), strict=True)
+    )
     (folder / HIGHEST).write_text(json.dumps(highest, indent=1) + "\n", "utf-8")
     limit = detector.familiarity.limit if detector.familiarity else None
     (folder / LIMIT).write_text(json.dumps({"limit": limit}) + "\n", "utf-8")
@@ -137,7 +144,16 @@ def _fired_columns(detector: Detector, features: Matrix, answers: Answers) -> li
             pa.nulls(len(features), pa.float32()) if values is None else pa.array(values)
             for values in (answers.any_attack, answers.anomalies)
         ),
+        *_evidence(answers.scores, card.thresholds),
     ]
+
+
+def _evidence(scores: Matrix, thresholds: Thresholds) -> list[pa.Array]:
+    """Return the columns EVIDENCE and ENOUGH."""
+    if not thresholds.detecting:
+        return [pa.nulls(len(scores), pa.float64())] * 2
+    found = evidence(scores)
+    return [pa.array(found.max(axis=1)), pa.array(np.asarray(thresholds.detecting)[found.argmax(axis=1)])]
 
 
 def as_lines(detections: pa.RecordBatch) -> Iterator[dict[str, Any]]:
@@ -147,7 +163,7 @@ def as_lines(detections: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     for row in pa.RecordBatch.from_pydict(columns).to_pylist():
         fired = zip(*(row.pop(name) for name in ("tags", "scores", "thresholds", "probabilities")), strict=True)
         explained, reasons = row.pop("explained_tag"), row.pop("reasons")
-        more = {name: _short(row.pop(name)) for name in (ANY_ATTACK.name, ANOMALY.name)}
+        more = {name: _short(row.pop(name)) for name in (ANY_ATTACK.name, ANOMALY.name, EVIDENCE.name, ENOUGH.name)}
         yield {
             **row,
             "tags": [

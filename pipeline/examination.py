@@ -11,8 +11,9 @@ from models.calibration import reliability, tag_calibration_errors
 from models.confusion import confusions
 from models.dataset import TagDataset
 from models.detector import Answers
+from models.firing import fired_tags
 from models.intervals import intervals
-from models.metrics import calibration_error, evaluate, fired_tags, silence_at_budget
+from models.metrics import calibration_error, evaluate, silence_at_budget
 from models.scored_flows import Blocks, ScoredFlows, read_blocks
 from models.thresholds import ThresholdSettings
 from pipeline.contenders import Contender, Matrix
@@ -79,6 +80,6 @@ def _rechosen(known: ScoredFlows, flows: TagDataset, scores: Matrix, cuts: Thres
             chosen = known.thresholds(replace(cuts, false_alarm_budget=budget))
         except Uncalibrated:
             continue
-        found = evaluate(flows.tags, scores, chosen.values, flows.tag_names)
+        found = evaluate(flows.tags, scores, chosen.cuts, flows.tag_names)
         kept = ("silent_rate", "false_alarm_rate", "macro_f1")
         yield {"budget": budget, **{name: getattr(found, name) for name in kept}}

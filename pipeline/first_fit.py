@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from models.background import Background
 from models.dataset import TagDataset
-from models.metrics import fired_tags
+from models.firing import fired_tags
 from models.prediction import network_scores
 from models.scored_flows import ScoredFlows
 from models.thresholds import ThresholdSettings
@@ -58,6 +58,6 @@ def _fired_by_others(
     seen = train.followed_by(background.learned.rows(background.half != half))
     network = train_network(seen, valid, training).network
     scores = valid.judged(network_scores(network, valid.features))
-    values = ScoredFlows(valid.tags, scores).thresholds(cuts).values
+    chosen = ScoredFlows(valid.tags, scores).thresholds(cuts).cuts
     strange = background.learned.rows(background.half == half)
-    return np.asarray(fired_tags(network_scores(network, strange.features), values).any(axis=1))
+    return np.asarray(fired_tags(network_scores(network, strange.features), chosen).any(axis=1))

@@ -8,6 +8,7 @@ from features.errors import ModelError
 from features.labels.vocabulary import UNKNOWN
 from models.card import ADAPTED, DetectorCard
 from models.detector import VALIDATION_FILE, Detector
+from models.firing import Cuts
 from models.intervals import intervals
 from models.metrics import Evaluation, evaluate
 from models.registry import resolve
@@ -66,8 +67,8 @@ def rechoose(budget: Budget, asked_for: str | None, settings: Settings) -> Recho
     asked = settings.thresholds.model_copy(update={"false_alarm_budget": _share(budget, flows, detector.card)})
     cuts = ThresholdSettings(**asked.model_dump())
     chosen = flows.thresholds(cuts)
-    figures = evaluate(flows.tags, flows.scores, chosen.values, detector.card.tag_names)
-    card = _with_unknown(detector.card, flows, chosen.values, budget.unknown)
+    figures = evaluate(flows.tags, flows.scores, chosen.cuts, detector.card.tag_names)
+    card = _with_unknown(detector.card, flows, chosen.cuts, budget.unknown)
     card = replace(
         card,
         thresholds=chosen,
@@ -82,7 +83,7 @@ def rechoose(budget: Budget, asked_for: str | None, settings: Settings) -> Recho
     if verdict.accepted:
         registered = put_in_use(registered, card.view, settings)
     say(f"MLflow: {registered}")
-    sure = _intervals(flows, card.tag_names, chosen.values)
+    sure = _intervals(flows, card.tag_names, chosen.cuts)
     return Rechosen(registered, title_of(parent), cuts.false_alarm_budget, figures, sure, card.unknown)
 
 
@@ -93,9 +94,7 @@ def _share(budget: Budget, flows: ScoredFlows, card: DetectorCard) -> float:
     return float(card.settings["thresholds"]["false_alarm_budget"]) if budget.share is None else budget.share
 
 
-def _with_unknown(
-    card: DetectorCard, flows: ScoredFlows, values: tuple[float, ...], asked: float | None
-) -> DetectorCard:
+def _with_unknown(card: DetectorCard, flows: ScoredFlows, cuts: Cuts, asked: float | None) -> DetectorCard:
     """Return the card with where unknown attacks are reported under a budget, its own where none is asked for.
 
     Raises:
@@ -110,11 +109,9 @@ def _with_unknown(
             next_step="flowtag train --set unknown.false_alarm_budget=0.001",
         )
     chosen = UnknownSettings(**card.settings[UNKNOWN]) if asked is None else UnknownSettings(asked)
-    cut = flows.unknown_cut(values, chosen.false_alarm_budget) if chosen.false_alarm_budget else None
+    cut = flows.unknown_cut(cuts, chosen.false_alarm_budget) if chosen.false_alarm_budget else None
     return replace(card, unknown=cut, settings={**card.settings, UNKNOWN: chosen.to_dict()})
 
 
-def _intervals(
-    flows: ScoredFlows, tag_names: tuple[str, ...], cuts: tuple[float, ...]
-) -> dict[str, tuple[float, float]]:
+def _intervals(flows: ScoredFlows, tag_names: tuple[str, ...], cuts: Cuts) -> dict[str, tuple[float, float]]:
     return intervals(flows.tags, flows.scores, cuts, flows.blocks.of_flow, tag_names) if flows.blocks else {}

@@ -185,12 +185,8 @@ class TrainingSection(Section):
 class ThresholdsSection(Section):
     """Where tags fire (becomes models.thresholds.ThresholdSettings)."""
 
-    false_alarm_budget: Share = setting(0.001, "share of benign flows that may fire, all tags together", "share")
+    false_alarm_budget: Share = setting(0.001, "share of benign flows that may be detections", "share")
     least_positives: PositiveInt = setting(20, "validation flows a tag needs for a threshold of its own", "flows")
-    silence_weight: Annotated[float, Field(ge=1)] = setting(
-        5.0, "how often a tag counts whose flow would otherwise stay silent"
-    )
-    blur: NonNegativeFloat = setting(0.03, "how far scores may shift, as a share of attack's distance from benign")
 
 
 class BackgroundSection(Section):

@@ -103,7 +103,7 @@ def _learned(task: Task, candidate: Candidate, seed: int) -> Learned:
 def _judged(task: Task, learned: Learned) -> dict[str, Any]:
     truth, scores = task.valid.tags, learned.valid
     judged = ScoredFlows(truth, scores)
-    cuts = {str(budget): judged.values_or_silence(ThresholdSettings(false_alarm_budget=budget)) for budget in BUDGETS}
+    cuts = {str(budget): judged.cuts_or_silence(ThresholdSettings(false_alarm_budget=budget)) for budget in BUDGETS}
     return {
         "validation": {
             "mean_average_precision": mean_average_precision(truth, scores),

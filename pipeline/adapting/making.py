@@ -5,13 +5,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from features.labels.vocabulary import UNKNOWN
-from models.adaptation import AdaptSettings, Mask, Scores, lifted, suspects
+from models.adaptation import AdaptSettings, Mask, Scores, lifted, lifted_thresholds, suspects
 from models.calibration import fit_calibration
 from models.card import ADAPTED, DetectorCard
 from models.dataset import TagDataset
 from models.detector import Detector
 from models.familiarity import Familiarity, measure_familiarity
 from models.finetune import finetune
+from models.firing import evidence
 from models.losses import LossSettings
 from models.metrics import evaluate, false_alarm_rate, silent_rate
 from models.scored_flows import ScoredFlows
@@ -70,12 +71,11 @@ def make(parent: Detector, sources: Sources, settings: AdaptSettings, budget: fl
     tuned, learned = _tuned(parent, [learn for learn, _ in labelled], used, settings)
     known = _truth(parent, tuned, joined([judge for _, judge in labelled], parent.card))
     scores = scores[~aside] if tuned is parent else tuned.score(used.features)
-    cuts = parent.card.thresholds.values
     if sources.labelled:
         told = joined(labelled[0], parent.card), labelled[1][1]
         cuts = _by_labels(tuned, told, scores, (budget, settings.attack_share - float(aside.mean())))
     else:
-        cuts = lifted(cuts, scores, budget, known[1].attacks if known[1] else None)
+        cuts = lifted_thresholds(parent.card.thresholds, scores, budget, known[1].attacks if known[1] else None)
     adapted = _with_card(tuned, cuts, known[1], settings)
     adapted = replace(adapted, familiarity=_familiarity(parent, adapted, used))
     adapted = _with_unknown(adapted, used)
@@ -135,7 +135,7 @@ def _truth(parent: Detector, tuned: Detector, judged: TagDataset) -> tuple[Score
 
 def _by_labels(
     tuned: Detector, told: tuple[TagDataset, TagDataset], scores: Scores, allowed: tuple[float, float]
-) -> tuple[float, ...]:
+) -> Thresholds:
     """Return thresholds chosen anew by flows of the network whose truth is known, for the tags that these show.
 
     The network's unlabelled flows lift them as they lift all, but as many as may be attacks may fire on tags that the
@@ -150,26 +150,25 @@ def _by_labels(
     card, (budget, room) = tuned.card, allowed
     flows = joined(told, card)
     known = ScoredFlows(flows.tags, flows.judged(tuned.score(flows.features)))
-    chosen = known.values_or_silence(
-        ThresholdSettings(false_alarm_budget=budget, least_positives=_least_positives(card))
+    told_by = np.asarray(
+        known.cuts_or_silence(ThresholdSettings(false_alarm_budget=budget, least_positives=_least_positives(card)))
     )
-    cuts = np.where(flows.tags.any(axis=0) & (np.array(chosen) < NEVER_FIRES), chosen, card.thresholds.values)
-    shown = told[0].tags.any(axis=0)
+    cuts = np.array([card.thresholds.values, card.thresholds.deciding])
+    if told_by.ndim > 1:
+        cuts = np.where(flows.tags.any(axis=0), told_by, cuts)
+    shown, compared, attacks = told[0].tags.any(axis=0), evidence(scores), evidence(known.attacks)
     for tags, share in ((shown, budget + max(room, 0.0)), (~shown, budget)):
         if tags.any():
-            cuts[tags] = lifted(cuts[tags], scores[:, tags], share, known.attacks[:, tags])
-    return tuple(cuts.tolist())
+            cuts[1, tags] = lifted(cuts[1, tags], compared[:, tags], share, attacks[:, tags])
+    values, detecting = (tuple(row) for row in cuts.tolist())
+    return replace(card.thresholds, values=values, detecting=detecting)
 
 
-def _with_card(
-    tuned: Detector, cuts: tuple[float, ...], known: ScoredFlows | None, settings: AdaptSettings
-) -> Detector:
-    card = tuned.card
-    thresholds, figures = replace(card.thresholds, values=cuts), {}
+def _with_card(tuned: Detector, thresholds: Thresholds, known: ScoredFlows | None, settings: AdaptSettings) -> Detector:
+    card, figures = tuned.card, {}
     if known:
-        figures = evaluate(known.tags, known.scores, cuts, card.tag_names).to_dict()
-        rates = [rate(known.tags, known.scores, cuts) or 0.0 for rate in (false_alarm_rate, silent_rate)]
-        thresholds = Thresholds(cuts, card.thresholds.sources, *rates)
+        figures = evaluate(known.tags, known.scores, thresholds.cuts, card.tag_names).to_dict()
+        thresholds = thresholds.judged(known.tags, known.scores)
         if card.calibration is None:
             card = replace(card, calibration=fit_calibration(known.tags, known.scores, _least_positives(card)))
     chosen = {**card.settings, ADAPTED: settings.to_dict()}
@@ -218,7 +217,7 @@ def _side(detector: Detector, flows: LocalFlows, ruled_out: Mask, known: ScoredF
     fired = _any(detector, answers.scores)
     rates: list[float | None] = [None, None]
     if known:
-        cuts = detector.card.thresholds.values
+        cuts = detector.card.thresholds.cuts
         rates = [rate(known.tags, known.scores, cuts) for rate in (silent_rate, false_alarm_rate)]
     elsewhere = fired[~ruled_out]
     return Side(
@@ -242,5 +241,5 @@ def _named(flows: LocalFlows, fired: Mask, aside: Mask) -> tuple[Suspect, ...]:
 
 def silenced(before: Thresholds, after: Thresholds, tag_names: tuple[str, ...]) -> tuple[str, ...]:
     """Return the tags that could fire and can no more."""
-    pairs = zip(before.values, after.values, tag_names, strict=True)
+    pairs = zip(before.deciding, after.deciding, tag_names, strict=True)
     return tuple(name for old, new, name in pairs if old < NEVER_FIRES <= new)

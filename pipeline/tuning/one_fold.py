@@ -59,7 +59,7 @@ def try_fold(flows: Flows, settings: Settings, held_out: int) -> FoldOutcome:
     elsewhere = network_scores(trained.network, others.held_out.features) if others else None
     own = valid.judged(network_scores(trained.network, valid.features))
     judged = ScoredFlows(valid.tags, own, background=elsewhere)
-    cuts = judged.values_or_silence(threshold_settings(settings))
+    cuts = judged.cuts_or_silence(threshold_settings(settings))
     scores = held.judged(network_scores(trained.network, held.features))
     budget = settings.thresholds.false_alarm_budget
     return FoldOutcome(

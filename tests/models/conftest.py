@@ -9,7 +9,7 @@ from models.detector import Detector
 from models.metrics import evaluate
 from models.network import NetworkSettings
 from models.prediction import network_logits
-from models.thresholds import choose_thresholds
+from models.thresholds import ThresholdSettings, choose_thresholds
 from models.training import TrainedNetwork, TrainingSettings, train_network
 
 COLUMNS = tuple(f"column_{i}" for i in range(8))
@@ -50,8 +50,8 @@ def detector(trained: TrainedNetwork, train: TagDataset, valid: TagDataset) -> D
 def cut_by(trained: TrainedNetwork, train: TagDataset, valid: TagDataset) -> Detector:
     """Return a detector of a trained network whose thresholds were chosen on validation flows."""
     scores = 1 / (1 + np.exp(-network_logits(trained.network, valid.features)))
-    thresholds = choose_thresholds(valid.tags, scores)
-    figures = evaluate(valid.tags, scores, thresholds.values, valid.tag_names)
+    thresholds = choose_thresholds(valid.tags, scores, ThresholdSettings(0.01))
+    figures = evaluate(valid.tags, scores, thresholds.cuts, valid.tag_names)
     card = DetectorCard(
         tag_names=TAGS,
         feature_names=COLUMNS,

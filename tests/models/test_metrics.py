@@ -8,7 +8,6 @@ from models.metrics import (
     calibration_error,
     evaluate,
     false_alarm_rate,
-    fired_tags,
     mean_average_precision,
     silence_at_budget,
     silent_rate,
@@ -29,11 +28,6 @@ def test_rates_of_five_flows_counted_by_hand() -> None:
     """One of three attack flows is silent, one of two benign flows fires; a wrong tag ends silence too."""
     assert silent_rate(TAGS, SCORES, HALF) == pytest.approx(1 / 3)
     assert false_alarm_rate(TAGS, SCORES, HALF) == pytest.approx(1 / 2)
-
-
-def test_a_score_equal_to_its_threshold_fires_and_nan_does_not() -> None:
-    """A tag fires when score >= threshold."""
-    assert fired_tags(np.array([[0.5, 0.5, np.nan]]), (0.5, 0.6, 0.0)).tolist() == [[True, False, False]]
 
 
 def test_rates_without_flows_to_measure_on_are_none() -> None:

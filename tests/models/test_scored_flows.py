@@ -46,9 +46,9 @@ def test_thresholds_keep_the_budget_on_the_background_too() -> None:
     """One background flow of three may fire: the threshold stands above the second highest, and costs what is below."""
     alone, quiet, loud = (judged(one).thresholds(ThresholdSettings()) for one in (None, [0.1] * 3, [0.1, 0.7, 0.8]))
     assert alone == quiet
-    assert 0.3 < alone.values[0] < 0.6
+    assert 0.3 < alone.detecting[0] < 0.6
     assert alone.silent_rate == 0
-    assert float(np.float32(0.7)) < loud.values[0] <= float(np.float32(0.8))
+    assert float(np.float32(0.7)) < loud.detecting[0] <= float(np.float32(0.8))
     assert loud.silent_rate == pytest.approx(
         sum(score <= 0.7 for score in np.linspace(0.6, 0.99, 40, dtype=np.float32)) / 40
     )

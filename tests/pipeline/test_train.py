@@ -64,7 +64,7 @@ def test_thresholds_keep_the_budget(world: World) -> None:
     ("section", "values"),
     [
         ("training", {"seed": 2}),
-        ("thresholds", {"silence_weight": 9.0}),
+        ("thresholds", {"least_positives": 9}),
         ("loss", {"lambda_": 1.0}),
         ("network", {"clip": 5.0}),
     ],
