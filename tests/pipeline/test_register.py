@@ -112,6 +112,16 @@ def test_a_refused_detector_stays_challenger(world: World, tmp_path: Path) -> No
         champion(settings)
 
 
+def test_the_verdict_goes_by_the_budget_that_thresholds_were_chosen_for(world: World, tmp_path: Path) -> None:
+    """False alarms per hour became 2 % in the training: three times that is the limit, whatever the share in use."""
+    settings, trained = elsewhere(world, tmp_path, "thresholds.per_hour=5"), copied(world.trained, tmp_path)
+    path = trained.path / "detector" / "detector.json"
+    card = json.loads(path.read_text())
+    card["settings"]["thresholds"]["false_alarm_budget"] = 0.02
+    path.write_text(json.dumps(card))
+    assert "is within its limit 6.0000%" in register(trained, tables(world), settings).verdict
+
+
 def test_asking_for_a_registry_does_not_make_one(settings: Settings) -> None:
     """Without a registry there is no champion, and none is begun by asking."""
     with pytest.raises(NoChampion, match="flowtag demo"):
