@@ -19,7 +19,7 @@ from models.adaptation import lifted_thresholds
 from models.firing import Cuts, fired_tags
 from models.saved_arrays import saved_arrays
 from models.thresholds import NEVER_FIRES, Thresholds, ThresholdSettings, choose_thresholds
-from models.unknown import UnknownCut, choose_cut, judged_cut, threshold_for
+from models.unknown import UnknownCut, choose_cut, judged_cut, surely_within, threshold_for
 
 MOST_FLOWS = 200_000
 LONGEST_BLOCK_S, FEWEST_BLOCKS = 60.0, 40
@@ -112,7 +112,7 @@ class ScoredFlows:
         if self.background is None:
             return cut
         quiet = beside[~fired_tags(self.background, cuts).any(axis=1)]
-        elsewhere = threshold_for(quiet, max(1, int(budget * len(beside))))
+        elsewhere = threshold_for(quiet, max(1, surely_within(budget, len(beside))))
         return judged_cut(max(cut.threshold, elsewhere), attack, fired, own) if len(quiet) else cut
 
     def sampled(self, most: int = MOST_FLOWS) -> "ScoredFlows":

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scipy.stats import multivariate_normal
+from scipy.stats import binom, multivariate_normal
 
 from features.errors import ConfigError, ModelError
 from models.dataset import TagDataset
@@ -23,6 +23,7 @@ from models.unknown import (
     fit_benign,
     measure_benign,
     reports,
+    surely_within,
 )
 
 ROOT = Path(__file__).parents[2]
@@ -87,16 +88,24 @@ def test_scores_rise_with_distances() -> None:
     assert scores[-1] < 1
 
 
+@pytest.mark.parametrize(("flows", "budget"), [(10, 0.5), (7_564, 0.001), (700, 0.005), (2_994, 0.001), (2_995, 0.001)])
+def test_the_budget_holds_with_confidence(flows: int, budget: float) -> None:
+    """With a true share above the budget so few flows are seen at most once in twenty times; one more would not do."""
+    most = surely_within(budget, flows)
+    assert binom.cdf(most, flows, budget) <= 0.05 or most == 0
+    assert binom.cdf(most + 1, flows, budget) > 0.05
+
+
 def test_the_cut_keeps_the_budget_on_benign_flows_that_no_tag_reports() -> None:
-    """Ten benign flows, one with a fired tag, a budget of 0.2: two are reported; of three attacks one stays silent."""
+    """Ten benign flows, one with a fired tag, a budget of 0.5: one is reported; of three attacks one stays silent."""
     attack = np.array([False] * 10 + [True] * 3)
     fired = np.array([False] * 9 + [True] + [True, False, False])
     anomalies = np.array([*(at / 20 for at in range(9)), 0.99, 0.1, 0.2, 0.8], np.float32)
-    cut = choose_cut(attack, fired, anomalies, 0.2)
-    assert cut.threshold == pytest.approx(0.325)  # between 6 / 20 and 7 / 20
-    assert cut.false_alarm_rate == pytest.approx(0.2)
+    cut = choose_cut(attack, fired, anomalies, 0.5)
+    assert cut.threshold == pytest.approx(0.375)  # between 7 / 20 and 8 / 20
+    assert cut.false_alarm_rate == pytest.approx(0.1)
     assert cut.silent_rate == pytest.approx(1 / 3)
-    assert reports(cut.threshold, fired, anomalies).tolist() == [*[False] * 7, True, True, False, False, False, True]
+    assert reports(cut.threshold, fired, anomalies).tolist() == [*[False] * 8, True, False, False, False, True]
 
 
 def test_equal_scores_do_not_break_the_budget() -> None:
@@ -120,7 +129,7 @@ def test_an_attack_that_no_tag_knows_is_reported(seeing: Detector, valid: TagDat
     quiet = ~seeing.fired(answers.scores).any(axis=1)
     assert seeing.unknown(answers)[quiet].mean() > 0.9
     assert not seeing.unknown(answers)[~quiet].any()
-    assert seeing.unknown(seeing.answers(valid.features))[~valid.attack].mean() == pytest.approx(0.01, abs=0.002)
+    assert seeing.unknown(seeing.answers(valid.features))[~valid.attack].mean() <= 0.01
 
 
 def test_tags_do_not_depend_on_it(seeing: Detector, detector: Detector, valid: TagDataset) -> None:
