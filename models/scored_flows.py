@@ -70,8 +70,10 @@ class ScoredFlows:
         Of the background one flow may fire whatever the budget is; its rates are those of the other flows.
 
         Raises:
+            ModelError: The budget is one per hour, and when the flows began is unknown.
             Uncalibrated: Nothing can be detected so.
         """
+        settings = as_share(settings, self.tags, self.blocks)
         chosen = choose_thresholds(self.tags, self.scores, settings)
         if self.background is None:
             return chosen
@@ -141,19 +143,6 @@ class ScoredFlows:
             None if self.anomalies is None else self.anomalies[np.concatenate([flows, len(self.tags) + beside])],
         )
 
-    def share_for(self, alarms_per_hour: float) -> float:
-        """Return the share of benign flows that so many false alarms per hour of traffic are, at most just below 1.
-
-        Raises:
-            ModelError: When the flows began is unknown.
-        """
-        if self.blocks is None:
-            raise ModelError(
-                "the detector does not know how long its validation traffic was", next_step="flowtag train"
-            )
-        benign = max(int((~self.tags.any(axis=1)).sum()), 1)
-        return min(alarms_per_hour * self.blocks.hours / benign, float(np.nextafter(1.0, 0.0)))
-
     def save(self, path: Path) -> None:
         """Write them as plain arrays."""
         block, hours = (self.blocks.of_flow, self.blocks.hours) if self.blocks else (np.empty(0, np.int32), np.nan)
@@ -173,6 +162,32 @@ class ScoredFlows:
             hours = float(saved["hours"])
             blocks = None if np.isnan(hours) else Blocks(saved["block"], hours)
             return cls(saved["tags"], saved["scores"], blocks, saved.get("background"), saved.get("anomalies"))
+
+
+def as_share(settings: ThresholdSettings, tags: npt.NDArray[np.uint8], blocks: Blocks | None) -> ThresholdSettings:
+    """Return the settings with what false alarms per hour are as a share of the benign flows, at most just below 1.
+
+    Args:
+        settings: Returned as they are where the budget is a share.
+        tags: Of the validation flows.
+        blocks: When they began.
+
+    Raises:
+        ModelError: When the flows began is unknown, or all began at once.
+    """
+    if settings.per_hour is None:
+        return settings
+    if blocks is None or not blocks.hours > 0:
+        raise ModelError(
+            "a budget per hour needs to know how long the validation traffic was",
+            "thresholds.per_hour",
+            "validation flows with start times",
+            "none, or all alike",
+            "give the budget as a share: thresholds.false_alarm_budget",
+        )
+    benign = max(int((~tags.any(axis=1)).sum()), 1)
+    share = min(settings.per_hour * blocks.hours / benign, float(np.nextafter(1.0, 0.0)))
+    return replace(settings, false_alarm_budget=share)
 
 
 def read_blocks(paths: Sequence[Path]) -> Blocks:

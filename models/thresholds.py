@@ -39,6 +39,7 @@ class ThresholdSettings:
     Attributes:
         false_alarm_budget: Share of benign flows that may fire, all tags together, in [0, 1).
         least_positives: Validation flows a tag needs for a threshold of its own.
+        per_hour: False alarms per hour of traffic, 0 or more, in place of the share; None for the share.
 
     Raises:
         ConfigError: A value is out of range.
@@ -46,6 +47,7 @@ class ThresholdSettings:
 
     false_alarm_budget: float = 0.001
     least_positives: int = 20
+    per_hour: float | None = None
 
     def __post_init__(self) -> None:
         """Refuse values out of range."""
@@ -55,8 +57,10 @@ class ThresholdSettings:
             )
         if not self.least_positives >= 1:
             raise ConfigError("too small", "thresholds.least_positives", "1 or more", repr(self.least_positives))
+        if self.per_hour is not None and not 0 <= self.per_hour < np.inf:
+            raise ConfigError("no number of false alarms", "thresholds.per_hour", "0 or more", repr(self.per_hour))
 
-    def to_dict(self) -> dict[str, float]:
+    def to_dict(self) -> dict[str, float | None]:
         """Return plain values, as they are logged and stored with a detector."""
         return asdict(self)
 

@@ -30,7 +30,7 @@ from models.familiarity import Familiarity, measure_familiarity
 from models.firing import Cuts, fired_tags
 from models.losses import LossSettings
 from models.metrics import evaluate
-from models.scored_flows import Blocks, ScoredFlows
+from models.scored_flows import Blocks, ScoredFlows, as_share
 from models.teaching import taught, teach
 from models.thresholds import Thresholds, ThresholdSettings
 from models.training import TrainedNetwork, TrainingSettings, train_network
@@ -136,6 +136,8 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
         ModelError: As `train_network` and `choose_thresholds` say.
     """
     folder.mkdir()
+    if choice.cuts:
+        choice = replace(choice, cuts=as_share(choice.cuts, valid.tags, choice.blocks))
     if choice.background and choice.cuts:
         tried = with_first_fit(choice.background, (train, valid), choice.training, choice.cuts)
         choice = replace(choice, background=tried)

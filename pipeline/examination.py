@@ -77,7 +77,7 @@ def _rechosen(known: ScoredFlows, flows: TagDataset, scores: Matrix, cuts: Thres
     """Yield what thresholds for each budget do here; nothing for a budget within which nothing can be detected."""
     for budget in BUDGETS:
         try:
-            chosen = known.thresholds(replace(cuts, false_alarm_budget=budget))
+            chosen = known.thresholds(replace(cuts, false_alarm_budget=budget, per_hour=None))
         except Uncalibrated:
             continue
         found = evaluate(flows.tags, scores, chosen.cuts, flows.tag_names)

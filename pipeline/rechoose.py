@@ -12,13 +12,13 @@ from models.firing import Cuts
 from models.intervals import intervals
 from models.metrics import Evaluation, evaluate
 from models.registry import resolve
-from models.scored_flows import ScoredFlows
+from models.scored_flows import ScoredFlows, as_share
 from models.thresholds import ThresholdSettings
 from models.unknown import UnknownCut, UnknownSettings
 from models.verdict import judge
 from pipeline.descendant import Descendant, enter, put_in_use, title_of
 from pipeline.progress import say
-from pipeline.register import in_use, store, verdict_limits
+from pipeline.register import budget_of, in_use, store, verdict_limits
 from pipeline.registered import Budget, Registered
 from pipeline.settings import Settings
 
@@ -64,8 +64,9 @@ def rechoose(budget: Budget, asked_for: str | None, settings: Settings) -> Recho
     flows = detector.validation
     if flows is None:
         raise ModelError("the detector keeps no scores", uri, VALIDATION_FILE, "", "flowtag train")
-    asked = settings.thresholds.model_copy(update={"false_alarm_budget": _share(budget, flows, detector.card)})
-    cuts = ThresholdSettings(**asked.model_dump())
+    asked = {"false_alarm_budget": _share(budget, detector.card), "per_hour": budget.per_hour}
+    wanted = ThresholdSettings(**{**settings.thresholds.model_dump(), **asked})
+    cuts = as_share(wanted, flows.tags, flows.blocks)
     chosen = flows.thresholds(cuts)
     figures = evaluate(flows.tags, flows.scores, chosen.cuts, detector.card.tag_names)
     card = _with_unknown(detector.card, flows, chosen.cuts, budget.unknown)
@@ -75,8 +76,7 @@ def rechoose(budget: Budget, asked_for: str | None, settings: Settings) -> Recho
         settings={**card.settings, "thresholds": asdict(cuts)},
         validation=figures.to_dict(),
     )
-    settings = settings.model_copy(update={"thresholds": asked})
-    verdict = judge(figures, verdict_limits(settings))
+    verdict = judge(figures, verdict_limits(settings, cuts.false_alarm_budget))
     with tempfile.TemporaryDirectory(prefix="flowtag") as folder:
         saved = replace(detector, card=card).save(Path(folder) / "detector")
         registered = enter(Descendant(saved, parent, "thresholds of", verdict), settings)
@@ -87,11 +87,9 @@ def rechoose(budget: Budget, asked_for: str | None, settings: Settings) -> Recho
     return Rechosen(registered, title_of(parent), cuts.false_alarm_budget, figures, sure, card.unknown)
 
 
-def _share(budget: Budget, flows: ScoredFlows, card: DetectorCard) -> float:
+def _share(budget: Budget, card: DetectorCard) -> float:
     """Return the share of benign flows on which a tag may fire: as asked, else as it was chosen for."""
-    if budget.per_hour is not None:
-        return flows.share_for(budget.per_hour)
-    return float(card.settings["thresholds"]["false_alarm_budget"]) if budget.share is None else budget.share
+    return budget_of(card) if budget.share is None else budget.share
 
 
 def _with_unknown(card: DetectorCard, flows: ScoredFlows, cuts: Cuts, asked: float | None) -> DetectorCard:

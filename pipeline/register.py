@@ -13,7 +13,7 @@ from features.schema import FEATURE_NAMES, fingerprint
 from features.table import open_table
 from features.views import VIEW_NAMES, View, missing_text
 from models.calibration import reliability
-from models.card import read_card
+from models.card import DetectorCard, read_card
 from models.dataset import feature_matrix
 from models.detector import VALIDATION_FILE, Matrix
 from models.metrics import Evaluation, TagFigures, calibration_error
@@ -41,12 +41,13 @@ def register(trained: StageResult, tables: Tables, settings: Settings) -> Regist
     Raises:
         ServiceError: MLflow's database or server does not answer.
     """
+    limits = verdict_limits(settings, budget_of(read_card(trained.path / DETECTOR)))
     plan = Plan(
         "register",
         VERSION,
         trained.path.with_name(f"{trained.path.name}.registered.json"),
         {"trained": trained.digest},
-        {"mlflow": settings.mlflow.model_dump(mode="json"), "verdict": asdict(verdict_limits(settings))},
+        {"mlflow": settings.mlflow.model_dump(mode="json"), "verdict": asdict(limits)},
     )
     registered = registered_once(plan, settings, lambda: _entered(trained, tables, settings))
     return _as_of_now(registered, chosen_view(tables, settings), settings) if registered.in_use else registered
@@ -109,22 +110,29 @@ def store(settings: Settings) -> TrackingStore:
     return TrackingStore(settings.tracking_uri, settings.artifact_root, settings.mlflow.experiment)
 
 
-def verdict_limits(settings: Settings) -> VerdictLimits:
-    """Return the limits that the configuration asks for."""
-    return VerdictLimits(**settings.verdict.model_dump(), false_alarm_budget=settings.thresholds.false_alarm_budget)
+def budget_of(card: DetectorCard) -> float:
+    """Return the share of benign flows that a detector's thresholds were chosen for."""
+    budget: float = card.settings["thresholds"]["false_alarm_budget"]
+    return budget
 
 
-def verdict_on(figures: dict[str, Any], settings: Settings) -> Verdict:
-    """Return the verdict on a detector by its figures, plain values as a card keeps them."""
+def verdict_limits(settings: Settings, budget: float) -> VerdictLimits:
+    """Return the limits that the configuration asks for, with the share that thresholds were chosen for."""
+    return VerdictLimits(**settings.verdict.model_dump(), false_alarm_budget=budget)
+
+
+def verdict_on(figures: dict[str, Any], settings: Settings, budget: float) -> Verdict:
+    """Return the verdict on a detector by its figures, plain values as a card keeps them, and by its budget."""
     tags = tuple(TagFigures(**tag) for tag in figures["tags"])
-    return judge(Evaluation(**{**figures, "tags": tags}), verdict_limits(settings))
+    return judge(Evaluation(**{**figures, "tags": tags}), verdict_limits(settings, budget))
 
 
 def _entered(trained: StageResult, tables: Tables, settings: Settings) -> Registered:
     notes: dict[str, Any] = json.loads((trained.path / TRAINING_FILE).read_text("utf-8"))
     name, where = settings.mlflow.model_name, store(settings)
     view = chosen_view(tables, settings)
-    verdict = verdict_on(notes[DETECTOR]["validation"], settings)
+    budget = budget_of(read_card(trained.path / DETECTOR))
+    verdict = verdict_on(notes[DETECTOR]["validation"], settings, budget)
     told = {"flowtag.verdict": "; ".join(verdict.reasons), **_lineage(trained, settings)}
     with tracked_run(where, name, told) as run:
         _log(run, notes, tables, settings)

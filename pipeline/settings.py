@@ -21,7 +21,7 @@ from pydantic import (
     model_validator,
 )
 
-from features.errors import masked
+from features.errors import ConfigError, masked
 
 
 def setting(default: object, meaning: str, unit: str = "") -> Any:  # noqa: ANN401 (pydantic's field has any type)
@@ -186,6 +186,7 @@ class ThresholdsSection(Section):
     """Where tags fire (becomes models.thresholds.ThresholdSettings)."""
 
     false_alarm_budget: Share = setting(0.001, "share of benign flows that may be detections", "share")
+    per_hour: NonNegativeFloat | None = setting(None, "false alarms per hour of traffic, in place of that share")
     least_positives: PositiveInt = setting(20, "validation flows a tag needs for a threshold of its own", "flows")
 
 
@@ -269,6 +270,23 @@ class Settings(Section):
     verdict: VerdictSection = VerdictSection()
     mlflow: MlflowSection = MlflowSection()
     prefect: PrefectSection = PrefectSection()
+
+    @property
+    def budget_share(self) -> float:
+        """The budget of false alarms where it has to be a share.
+
+        Raises:
+            ConfigError: It is one per hour.
+        """
+        if self.thresholds.per_hour is not None:
+            raise ConfigError(
+                "only a training turns false alarms per hour into a share",
+                "thresholds.per_hour",
+                "thresholds.false_alarm_budget alone",
+                repr(self.thresholds.per_hour),
+                "leave thresholds.per_hour out here",
+            )
+        return self.thresholds.false_alarm_budget
 
     @property
     def tracking_uri(self) -> str:

@@ -68,7 +68,7 @@ def _in_use(tables: Sequence[Path], settings: Settings) -> str:
 
 
 def _plan(sources: Sources, parent: RegisteredDetector, settings: Settings) -> Plan:
-    chosen = {"adapt": settings.adapt.model_dump(mode="json"), "budget": settings.thresholds.false_alarm_budget}
+    chosen = {"adapt": settings.adapt.model_dump(mode="json"), "budget": settings.budget_share}
     inputs = {role: digest(table) for role, table in sources.by_role().items()}
     name = f"{parent.name}-{parent.version}-{table_name(sources.local[0])}"
     artifact = settings.state.root / "adapted" / name
@@ -79,7 +79,7 @@ def _plan(sources: Sources, parent: RegisteredDetector, settings: Settings) -> P
 
 def _made(sources: Sources, parent: RegisteredDetector, settings: Settings, artifact: Path) -> Built:
     before = Detector.load(parent.directory)
-    chosen, budget = AdaptSettings(**settings.adapt.model_dump()), settings.thresholds.false_alarm_budget
+    chosen, budget = AdaptSettings(**settings.adapt.model_dump()), settings.budget_share
     found = make(before, sources, chosen, budget)
     artifact.mkdir()
     found.detector.save(artifact / DETECTOR)
@@ -114,7 +114,7 @@ def _verdict(detector: Detector, settings: Settings) -> Verdict:
     """Return the verdict by the flows whose truth is known; without any it is a refusal that says so."""
     if not detector.card.validation:
         return Verdict(False, ("silent rate is unknown: there were no labelled flows to measure it on",))
-    return verdict_on(detector.card.validation, settings)
+    return verdict_on(detector.card.validation, settings, settings.budget_share)
 
 
 def _registered(

@@ -61,7 +61,7 @@ def try_fold(flows: Flows, settings: Settings, held_out: int) -> FoldOutcome:
     judged = ScoredFlows(valid.tags, own, background=elsewhere)
     cuts = judged.cuts_or_silence(threshold_settings(settings))
     scores = held.judged(network_scores(trained.network, held.features))
-    budget = settings.thresholds.false_alarm_budget
+    budget = settings.budget_share
     return FoldOutcome(
         fold=held_out,
         flows=len(held),

@@ -115,7 +115,7 @@ def _views(given: frozenset[str], settings: Settings) -> tuple[str, ...]:
 
 def _most_alarms(settings: Settings) -> float:
     """Return the share of benign flows up to which the verdict would accept false alarms."""
-    return settings.thresholds.false_alarm_budget * settings.verdict.budget_factor
+    return settings.budget_share * settings.verdict.budget_factor
 
 
 def _inputs(tables: Sequence[Path], asked: manifest.Plan) -> list[InputNote]:
@@ -189,7 +189,7 @@ def _found(folds: Folds, trials: Sequence[Trial], space: Space) -> Plain:
         "flows": len(folds.of_flow),
         "dropped": int((folds.of_flow == DROPPED).sum()),
         "folds": {"count": folds.count, "by": folds.by, "parts": [list(part) for part in folds.parts]},
-        "budget": space.base.thresholds.false_alarm_budget,
+        "budget": space.base.budget_share,
         "most_alarms": most,
         "counts": {state: states[state] for state in ("complete", "pruned", "failed")},
         "within_budget": bool(best and cost(best.outcomes, most) <= 1),

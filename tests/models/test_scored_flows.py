@@ -1,5 +1,6 @@
 """Scored flows: kept, sampled evenly, and turned from alarms per hour into a share."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from features.errors import ModelError, Uncalibrated
 from models.detector import Detector
-from models.scored_flows import Blocks, ScoredFlows, read_blocks
+from models.scored_flows import Blocks, ScoredFlows, as_share, read_blocks
 from models.thresholds import ThresholdSettings
 
 
@@ -90,19 +91,33 @@ def test_a_sample_keeps_shares_and_alarms_per_hour() -> None:
     tenth = flows.sampled(1_000)
     assert len(tenth.tags) == pytest.approx(1_000, abs=2)
     assert tenth.tags.any(axis=1).mean() == pytest.approx(flows.tags.any(axis=1).mean(), abs=0.002)
-    assert tenth.share_for(5.0) == pytest.approx(flows.share_for(5.0), rel=0.01)
+    shares = [as_share(ThresholdSettings(per_hour=5.0), one.tags, one.blocks) for one in (tenth, flows)]
+    assert shares[0].false_alarm_budget == pytest.approx(shares[1].false_alarm_budget, rel=0.01)
     assert flows.sampled(10_000) is flows
 
 
 def test_alarms_per_hour_as_a_share() -> None:
-    """10 an hour in 2 hours with 50 benign flows is 0.4; without times nobody can say."""
+    """10 an hour in 2 hours with 50 benign flows is 0.4, and at most all; a share stays what it is."""
     tags = np.zeros((60, 1), np.uint8)
     tags[:10] = 1
-    flows = ScoredFlows(tags, np.zeros((60, 1), np.float32), Blocks(np.zeros(60, np.int32), 2.0))
-    assert flows.share_for(10.0) == pytest.approx(0.4)
-    assert 0.999 < flows.share_for(1e9) < 1
-    with pytest.raises(ModelError, match="how long"):
-        ScoredFlows(tags, flows.scores).share_for(1.0)
+    blocks = Blocks(np.zeros(60, np.int32), 2.0)
+    assert as_share(ThresholdSettings(0.3, per_hour=10.0), tags, blocks).false_alarm_budget == pytest.approx(0.4)
+    assert 0.999 < as_share(ThresholdSettings(per_hour=1e9), tags, blocks).false_alarm_budget < 1
+    assert as_share(ThresholdSettings(0.3), tags, None) == ThresholdSettings(0.3)
+
+
+@pytest.mark.parametrize("blocks", [None, Blocks(np.zeros(2_040, np.int32), 0.0)])
+def test_a_budget_per_hour_needs_times(blocks: Blocks | None) -> None:
+    """Without times, or where all flows began at once, nobody can say; the error names the other budget."""
+    flows = replace(judged(None), blocks=blocks)
+    with pytest.raises(ModelError, match=r"thresholds\.per_hour(.|\n)*false_alarm_budget"):
+        flows.thresholds(ThresholdSettings(per_hour=5.0))
+
+
+def test_thresholds_keep_a_budget_per_hour() -> None:
+    """Of 2,000 benign flows in ten hours two an hour may fire: the same thresholds as for one in a hundred."""
+    flows = replace(judged(None), blocks=Blocks(np.zeros(2_040, np.int32), 10.0))
+    assert flows.thresholds(ThresholdSettings(per_hour=2.0)) == flows.thresholds(ThresholdSettings(0.01))
 
 
 def starts(path: Path, seconds: list[float | None]) -> Path:

@@ -132,7 +132,7 @@ def test_each_fold_was_held_out(resumed: Resumed) -> None:
         read_dataset([by_name[parts[at]]], FEATURE_NAMES, read_vocabulary().names) for at in (0, 1, 2)
     )
     network = train_network(train, valid, training_settings(settings)).network
-    cuts = choose_thresholds(valid.tags, network_scores(network, valid.features), threshold_settings(settings)).values
+    cuts = choose_thresholds(valid.tags, network_scores(network, valid.features), threshold_settings(settings)).cuts
     scores = network_scores(network, held.features)
     figures = evaluate(held.tags, scores, cuts, held.tag_names)
     fold = baseline["folds"][0]
