@@ -15,7 +15,13 @@ from pipeline.settings import Settings
 from pipeline.train import Tables, train
 from tests.pipeline.small_captures import NAMES, write_small_captures
 
-QUICK = ("training.epochs=6", "network.members=1", "network.widths=64", "verdict.silent_rate=0.9")
+QUICK = (
+    "training.epochs=6",
+    "network.members=1",
+    "network.widths=64",
+    "thresholds.false_alarm_budget=0.01",
+    "verdict.silent_rate=0.9",
+)
 
 
 def settings_in(folder: Path) -> Settings:

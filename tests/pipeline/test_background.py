@@ -115,8 +115,8 @@ def test_a_training_with_background(world: World, settings: Settings) -> None:
     assert counts["learned"] + counts["held_out"] + counts["over_share"] == score["benign"]
     detector = Detector.load(trained.path / DETECTOR)
     assert detector.card.background["learned"] == counts["learned"]
-    assert detector.card.background["false_alarm_rate"] <= max(0.001, 1 / counts["held_out"])
-    assert detector.card.thresholds.false_alarm_rate <= 0.001
+    assert detector.card.background["false_alarm_rate"] <= max(0.01, 1 / counts["held_out"])
+    assert detector.card.thresholds.false_alarm_rate <= 0.01
     assert detector.card.settings["background"] == BackgroundSettings().to_dict()
     assert detector.validation is not None
     assert detector.validation.background is not None

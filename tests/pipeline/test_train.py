@@ -55,9 +55,9 @@ def test_what_is_written(world: World) -> None:
 
 
 def test_thresholds_keep_the_budget(world: World) -> None:
-    """On the validation flows no more than one benign flow in a thousand fires."""
+    """On the validation flows no more than one benign flow in a hundred fires."""
     notes = json.loads((world.trained.path / TRAINING_FILE).read_text())
-    assert notes["detector"]["validation"]["false_alarm_rate"] <= 0.001
+    assert notes["detector"]["validation"]["false_alarm_rate"] <= 0.01
 
 
 @pytest.mark.parametrize(
