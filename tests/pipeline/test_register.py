@@ -1,6 +1,8 @@
 """Detectors in a real registry: once each, challenger always, champion by verdict."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import mlflow
@@ -114,7 +116,9 @@ def test_a_refused_detector_stays_challenger(world: World, tmp_path: Path) -> No
 
 def test_the_verdict_goes_by_the_budget_that_thresholds_were_chosen_for(world: World, tmp_path: Path) -> None:
     """False alarms per hour became 2 % in the training: three times that is the limit, whatever the share in use."""
-    settings, trained = elsewhere(world, tmp_path, "thresholds.per_hour=5"), copied(world.trained, tmp_path)
+    settings = elsewhere(world, tmp_path, "thresholds.per_hour=5")
+    trained = replace(world.trained, path=tmp_path / "flowtag")
+    shutil.copytree(world.trained.path, trained.path)
     path = trained.path / "detector" / "detector.json"
     card = json.loads(path.read_text())
     card["settings"]["thresholds"]["false_alarm_budget"] = 0.02
