@@ -1,5 +1,6 @@
 """Training a network on one dataset, stopping by another."""
 
+import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -142,9 +143,9 @@ def train_network(
     hurdle = settings.loss.hurdle
     log_odds = (hurdle_log_odds if hurdle else tag_log_odds)(train.tags)
     rows = repeated_rows(train.tags, settings.rare_flows)
+    keras.utils.set_random_seed(settings.seed)
     ramps = _ramps(train, rows, normalisation, settings)
     build = partial(build_network, normalisation, ramps, train.feature_names, log_odds, settings.network, hurdle)
-    keras.utils.set_random_seed(settings.seed)  # no earlier: other threads may draw from Python's random numbers too
     with computing_with(settings.precision):
         views = build()
     optimizer = _optimizer(settings, len(rows))
@@ -221,11 +222,20 @@ def _ramps(
     """Place ramps by at most about RAMP_FLOWS of the training rows, evenly spread."""
     if not settings.network.ramps:
         return None
-    shown = train.rows(rows[:: max(1, len(rows) // RAMP_FLOWS)])
     normalise = normaliser_layer(normalisation, len(train.feature_names))
-    inputs = np.asarray(ops.convert_to_numpy(normalise(shown.features)))
-    ramps = place_ramps(inputs, worth(inputs, shown.tags, settings.network.ramps, settings.seed))
+    with _draws_kept():
+        shown = train.rows(rows[:: max(1, len(rows) // RAMP_FLOWS)])
+        inputs = np.asarray(ops.convert_to_numpy(normalise(shown.features)))
+        ramps = place_ramps(inputs, worth(inputs, shown.tags, settings.network.ramps, settings.seed))
     return ramps if ramps.columns else None
+
+
+@contextmanager
+def _draws_kept() -> Iterator[None]:
+    """Keep the state of Python's random numbers, by which Keras seeds layers, whatever other threads draw meanwhile."""
+    state = random.getstate()
+    yield
+    random.setstate(state)
 
 
 def _optimizer(settings: TrainingSettings, flows: int) -> keras.optimizers.Optimizer:

@@ -1,11 +1,13 @@
 """Training: it learns, it repeats itself, it stops, and it says why it cannot."""
 
 import dataclasses
+import random
 from collections.abc import Callable
 from pathlib import Path
 
 import keras
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from features.errors import ConfigError, Diverged, ModelMismatch, UnsafeLoss
@@ -38,6 +40,21 @@ def test_the_same_seed_gives_the_same_weights(train: TagDataset, valid: TagDatas
     )
     assert all(np.array_equal(ours, theirs) for ours, theirs in zip(first, second, strict=True))
     assert not all(np.array_equal(ours, theirs) for ours, theirs in zip(first, other, strict=True))
+
+
+class _Disturbed(TagDataset):
+    """Flows during whose gathering somebody else draws from Python's random numbers, as threads of other parts may."""
+
+    def rows(self, chosen: npt.NDArray[np.intp] | npt.NDArray[np.bool_]) -> TagDataset:
+        random.seed(7)
+        return super().rows(chosen)
+
+
+def test_what_others_draw_meanwhile_does_not_matter(train: TagDataset, valid: TagDataset) -> None:
+    """While ramps are placed, which takes a while, others may draw random numbers: the weights are the same."""
+    disturbed = _Disturbed(train.features, train.tags, train.feature_names, train.tag_names)
+    ours, theirs = (train_network(one, valid, SMALL).network.get_weights() for one in (train, disturbed))
+    assert all(np.array_equal(one, other) for one, other in zip(ours, theirs, strict=True))
 
 
 def test_each_epoch_is_reported(train: TagDataset, valid: TagDataset) -> None:
