@@ -13,7 +13,7 @@ from models.registry import CHALLENGER, CHAMPION, RegisteredDetector, promote, r
 from models.tracking import InputNote, tracked_run
 from models.verdict import Verdict
 from pipeline.manifest import digest
-from pipeline.register import store
+from pipeline.register import known_numbers, store
 from pipeline.registered import Registered
 from pipeline.settings import Settings
 from pipeline.train import in_view
@@ -56,7 +56,9 @@ def enter(one: Descendant, settings: Settings) -> Registered:
             {name: card.settings[name] for name in ("thresholds", UNKNOWN, ADAPTED) if name in card.settings}
         )
         run.inputs(one.inputs)
-        run.figures({f"detector.valid.{name}": value for name, value in _numbers(card.validation)} | dict(one.figures))
+        run.figures(
+            {f"detector.valid.{name}": value for name, value in known_numbers(card.validation)} | dict(one.figures)
+        )
         example = np.array([[np.nan if value is None else value for value in card.benign_medians]], np.float32)
         tags = {
             "flowtag.verdict": told,
@@ -79,7 +81,3 @@ def put_in_use(registered: Registered, view: str, settings: Settings) -> Registe
 def title_of(version: RegisteredDetector) -> str:
     """Return what a version is called: flowtag version 3."""
     return f"{version.name} version {version.version}"
-
-
-def _numbers(plain: Mapping[str, object]) -> list[tuple[str, float]]:
-    return [(name, float(value)) for name, value in plain.items() if isinstance(value, int | float)]

@@ -2,7 +2,7 @@
 
 import json
 import tempfile
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -164,7 +164,9 @@ def _log(run: TrackedRun, notes: dict[str, Any], tables: Tables, settings: Setti
             figures = {key: value for key, value in epoch.items() if key != "epoch" and value is not None}
             run.figures({f"{contender}.{key}": value for key, value in figures.items()}, epoch["epoch"])
         run.figures({f"{contender}.valid.{key}": value for key, value in _numbers(note["validation"])})
-        run.figures({f"{contender}.background.{key}": value for key, value in _known(note.get("background", {}))})
+        run.figures(
+            {f"{contender}.background.{key}": value for key, value in known_numbers(note.get("background", {}))}
+        )
     run.plain(notes, TRAINING_FILE)
 
 
@@ -193,11 +195,13 @@ def _log_reliability(run: TrackedRun, detector: Path) -> None:
 
 def _numbers(evaluation: dict[str, Any]) -> list[tuple[str, float]]:
     """Return the known numbers of an evaluation, those of a tag as TAG.NAME."""
-    tags = [pair for tag in evaluation["tags"] for pair in _known({f"{tag['name']}.{key}": tag[key] for key in tag})]
-    return [*_known(evaluation), *tags]
+    tags = [
+        pair for tag in evaluation["tags"] for pair in known_numbers({f"{tag['name']}.{key}": tag[key] for key in tag})
+    ]
+    return [*known_numbers(evaluation), *tags]
 
 
-def _known(plain: dict[str, Any]) -> list[tuple[str, float]]:
+def known_numbers(plain: Mapping[str, object]) -> list[tuple[str, float]]:
     """Return the values that are numbers, by name."""
     return [(name, float(value)) for name, value in plain.items() if isinstance(value, int | float)]
 

@@ -22,7 +22,7 @@ from features.labels.rules import FOREVER, Network, Ports, Rule
 
 NO_TIME = {"start": FOREVER[1], "end": FOREVER[0]}  # overlaps no rule that has a time
 ANY_PORT: Ports = (-1, 65_535)
-NO_PORT = NO_PROTOCOL = NO_KEY = -1
+NO_PROTOCOL = NO_KEY = -1
 MOST_WAYS = 100_000
 AT_ONCE = 1 << 21
 ENDS = ("src", "dst")
