@@ -17,6 +17,7 @@ from features.records.cells import Mask
 from features.records.layout import Layout
 from features.records.rejects import Rejects
 
+NUMBER = re.compile(r"\s*[+-]?\d{1,15}(\.\d{1,20})?\s*$")
 _BLANKS = re.compile(r"\s*")
 
 
@@ -124,20 +125,51 @@ def _sorted_out(block: Block, layout: Layout) -> tuple[list[bytes], list[int], l
     for number, line in enumerate(block.text.split(b"\n"), block.first_line):
         if not line.strip():
             continue
-        if _is_good(line, layout):
-            good.append(line)
+        readable = _readable(line, layout)
+        if readable:
+            good.append(readable)
             numbers.append(number)
         else:
             bad.append(number)
     return good, numbers, bad
 
 
-def _is_good(line: bytes, layout: Layout) -> bool:
+def _readable(line: bytes, layout: Layout) -> bytes:
+    """Return an object whose values have the types of the layout, numbers as texts or texts as numbers if need be.
+
+    Nothing where it is no object, or cannot have them.
+    """
     try:
-        record = json.loads(line, object_pairs_hook=_named_once)
+        record = json.loads(line, object_pairs_hook=_named_once, parse_constant=_no_number)
     except ValueError:
+        return b""
+    if not isinstance(record, dict):
+        return b""
+    wrong = [(name, kind) for name, kind in _types(layout).items() if not _has_type(record, name, kind)]
+    if not all(_given_type(record, name, kind, layout.nulls) for name, kind in wrong):
+        return b""
+    return json.dumps(record).encode() if wrong else line
+
+
+def _given_type(record: dict[str, object], name: str, kind: pa.DataType, nulls: tuple[str, ...]) -> bool:
+    """Write a value as of another type, and tell whether that could be done."""
+    outer, within, inner = name.partition("|")
+    value = record[outer]
+    if within:
+        return isinstance(value, dict) and _given_type(value, inner, kind, nulls)
+    if pa.types.is_string(kind) and _is_number(value):
+        record[outer] = str(value)
+    elif value in nulls:
+        record[outer] = None
+    elif pa.types.is_floating(kind) and isinstance(value, str) and NUMBER.match(value):
+        record[outer] = float(value)
+    else:
         return False
-    return isinstance(record, dict) and all(_has_type(record, name, kind) for name, kind in _types(layout).items())
+    return True
+
+
+def _no_number(text: str) -> object:
+    raise ValueError(f"{text} is no JSON")
 
 
 def _named_once(pairs: list[tuple[str, object]]) -> dict[str, object]:

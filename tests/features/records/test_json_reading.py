@@ -20,6 +20,16 @@ def test_a_bad_line_is_a_reject(record_file: Callable[..., Path]) -> None:
     ]  # fmt: skip
 
 
+def test_numbers_as_texts_and_texts_as_numbers(record_file: Callable[..., Path]) -> None:
+    """Objects that write a value as another type than the first one did are read; what is no number stays a reject."""
+    others = ('"duration":"2.5"', '"duration":"-"', '"duration":"0x10"', '"duration":true', '"duration":NaN')
+    text = GOOD + "".join(GOOD.replace('"duration":1.5', other) for other in others) + GOOD.replace('"tcp"', "6")
+    extraction = extract_records([record_file(text)], RecordSettings(max_reject_share=1))
+    rows = [row for batch in extraction for row in batch.to_pylist()]
+    assert sorted((row["protocol"], row["duration_s"]) for row in rows) == [(6, 0), (6, 1.5), (6, 1.5), (6, 2.5)]
+    assert [(reject.line, reject.reason) for reject in extraction.rejects] == [(line, "bad_json") for line in (4, 5, 6)]
+
+
 def test_objects_that_share_a_line_or_span_two_keep_the_line_they_begin_in(record_file: Callable[..., Path]) -> None:
     """Two objects on line 2, none on 3, one over 4 and 5: all are read, and a bad address is rejected by its line."""
     bad = GOOD.replace("1.1.1.1", "nowhere")
