@@ -75,7 +75,7 @@ class _Neighbourhood:
     def put(self, shown: NeighbourRows, fixed: int) -> None:
         """Take other flows; the first ones, all that have entered among them, are as they were."""
         places = np.zeros(len(shown), PLACE)
-        places[:fixed] = self._places[:fixed]
+        _words(places)[:fixed] = _words(self._places)[:fixed]
         self.shown, self._places = shown, places
 
     def columns(self, first: int, stop: int) -> Columns:
@@ -89,7 +89,7 @@ class _Neighbourhood:
     def forget(self, count: int) -> None:
         """Let go of the first flows; columns have been asked for of them, or of later ones."""
         let_out(self._windows, self.shown, self._places, count)
-        self.shown, self._places = self.shown[count:].copy(), self._places[count:].copy()
+        self.shown, self._places = _behind(self.shown, count), _behind(self._places, count)
         state = self._windows.state
         state["entered"] -= count
         state["left"] -= count
@@ -114,7 +114,7 @@ class _Strangers:
 
     def forget(self, count: int) -> None:
         """Let go of the first flows."""
-        self.shown = self.shown[count:].copy()
+        self.shown = _behind(self.shown, count)
 
 
 class _Came(NamedTuple):
@@ -305,6 +305,12 @@ def _taken(rows: NeighbourRows, order: npt.NDArray[np.int64]) -> NeighbourRows:
     """Return rows in another order: as words, which NumPy copies several times faster than structures."""
     taken: NeighbourRows = np.take(_words(rows), order, axis=0).view(rows.dtype)[:, 0]
     return taken
+
+
+def _behind(rows: npt.NDArray[np.void], count: int) -> npt.NDArray[np.void]:
+    """Return a copy of rows without the first ones, as words likewise."""
+    kept: npt.NDArray[np.void] = _words(rows)[count:].copy().view(rows.dtype)[:, 0]
+    return kept
 
 
 def _merged(fixed: NeighbourRows, rows: Sequence[NeighbourRows], order: npt.NDArray[np.int64]) -> NeighbourRows:
