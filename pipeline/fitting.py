@@ -14,7 +14,7 @@ from models.thresholds import ThresholdSettings
 from models.training import TrainingSettings
 from models.unknown import UnknownSettings
 from pipeline.background import read_background
-from pipeline.contenders import Choice, fit_contenders
+from pipeline.contender_training import Choice, fit_contenders
 from pipeline.manifest import Built
 from pipeline.progress import say
 from pipeline.settings import Settings

@@ -38,7 +38,7 @@ from models.thresholds import ThresholdSettings
 from models.training import TrainingSettings
 from pipeline.adapting.adapted import Sources
 from pipeline.adapting.making import make
-from pipeline.contenders import Choice, Sets, fit_network
+from pipeline.contender_training import Choice, Sets, fit_network
 from pipeline.split import PARTS
 from pipeline.train import given_by
 

@@ -9,7 +9,7 @@ from models.dataset import read_dataset
 from models.scored_flows import read_blocks
 from pipeline.background import read_background
 from pipeline.config import load
-from pipeline.contenders import Choice, Sets, fit_network
+from pipeline.contender_training import Choice, Sets, fit_network
 from pipeline.fitting import background_settings, threshold_settings, training_settings
 from pipeline.ingest import ingest
 from pipeline.label import label

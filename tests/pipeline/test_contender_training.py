@@ -10,7 +10,7 @@ from models.dataset import TagDataset
 from models.network import NetworkSettings
 from models.thresholds import ThresholdSettings
 from models.training import TrainingSettings
-from pipeline.contenders import Choice, fit_contenders
+from pipeline.contender_training import Choice, fit_contenders
 
 NAMES = ("fwd_packets", "bwd_packets", "fwd_bytes")
 
