@@ -4,6 +4,8 @@ import json
 import re
 from collections.abc import Mapping
 from functools import partial
+from itertools import compress
+from operator import not_
 from pathlib import Path
 
 import numpy as np
@@ -131,7 +133,20 @@ def _sorted_out(block: Block, layout: Layout) -> tuple[list[bytes], list[int], l
             numbers.append(number)
         else:
             bad.append(number)
+    if good and not _is_read(b"\n".join(good), layout):
+        read = [_is_read(line, layout) for line in good]  # numbers above doubles, halves of surrogate pairs
+        bad = sorted([*bad, *compress(numbers, map(not_, read))])
+        good, numbers = [*compress(good, read)], [*compress(numbers, read)]
     return good, numbers, bad
+
+
+def _is_read(text: bytes, layout: Layout) -> bool:
+    """Tell whether Arrow takes what Python does."""
+    try:
+        _parsed(text, layout)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def _readable(line: bytes, layout: Layout) -> bytes:

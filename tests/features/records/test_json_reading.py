@@ -30,6 +30,15 @@ def test_numbers_as_texts_and_texts_as_numbers(record_file: Callable[..., Path])
     assert [(reject.line, reject.reason) for reject in extraction.rejects] == [(line, "bad_json") for line in (4, 5, 6)]
 
 
+def test_what_python_reads_and_arrow_does_not(record_file: Callable[..., Path]) -> None:
+    """A number above all doubles, or half a surrogate pair, costs its line and not the file."""
+    others = ('"duration":1e999', '"duration":1.5,"note":"\\ud800"')
+    text = GOOD + "".join(GOOD.replace('"duration":1.5', other) for other in others) + GOOD
+    extraction = extract_records([record_file(text)], RecordSettings(max_reject_share=1))
+    assert sum(batch.num_rows for batch in extraction) == 2
+    assert [(reject.line, reject.reason) for reject in extraction.rejects] == [(2, "bad_json"), (3, "bad_json")]
+
+
 def test_objects_that_share_a_line_or_span_two_keep_the_line_they_begin_in(record_file: Callable[..., Path]) -> None:
     """Two objects on line 2, none on 3, one over 4 and 5: all are read, and a bad address is rejected by its line."""
     bad = GOOD.replace("1.1.1.1", "nowhere")
