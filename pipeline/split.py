@@ -76,7 +76,7 @@ def split(tables: Sequence[Path], choice: SplitChoice, settings: Settings) -> St
 
     Raises:
         SchemaError: A table is no labelled one of this version, or lacks what the split goes by.
-        LabelError: The tables' vocabularies differ, or there are fewer captures or hosts than parts.
+        LabelError: The tables' vocabularies differ, they have no rows, or there are fewer captures or hosts than parts.
     """
     _require_one_vocabulary(tables)
     name = "-".join(dict.fromkeys(table.stem for table in tables))[:80]
@@ -137,6 +137,8 @@ class _Whole:
     def __init__(self, tables: Sequence[Path]) -> None:
         names = ["capture", "src_ip", "dst_ip", "start", "end", "tags"]
         batches = [batch for table in tables for batch in _read(table, lambda batch: batch.select(names))]
+        if not batches:
+            raise LabelError("no flows to split", ", ".join(map(str, tables)), "labelled tables with rows", "0 rows")
         self.columns = pa.Table.from_batches(batches)
         hashes = [part for table in tables for part in _read(table, row_hashes)]
         self.hashes = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)

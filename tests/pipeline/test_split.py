@@ -130,11 +130,15 @@ def test_a_choice_that_cannot_be(wrong: Any, error: type[FlowtagError], word: st
 
 
 def test_tables_that_cannot_be_split(tmp_path: Path, settings: Settings) -> None:
-    """Tables of two vocabularies, without labels, or without times by time end in one error."""
+    """Tables of two vocabularies, without labels, without rows, or without times by time end in one error."""
     one = labelled(tmp_path / "one.parquet", rows())
     other = labelled(tmp_path / "other.parquet", rows(), **{"flowtag.tags": "impact,mine"})
     with pytest.raises(LabelError, match="different vocabularies"):
         split([one, other], SplitChoice("time"), settings)
+    empty = tmp_path / "empty.parquet"
+    pq.write_table(pq.read_table(one).slice(0, 0), empty)
+    with pytest.raises(LabelError, match="no flows to split"):
+        split([empty], SplitChoice("capture"), settings)
     timeless = labelled(tmp_path / "timeless.parquet", [{**row, "start": None} for row in rows()])
     with pytest.raises(SchemaError, match="without a time"):
         split([timeless], SplitChoice("time"), settings)
