@@ -22,20 +22,21 @@ MICROSECONDS_A_SECOND = 1e6
 
 
 def column_names(path: Path) -> tuple[str, ...]:
-    """Return the columns of a Parquet file, those of a struct as `outer|inner`.
+    """Return the columns of a Parquet file, those of structs as `outer|inner`.
 
     Raises:
         RecordError: The file is damaged.
     """
     with _told_as_damage(path), pq.ParquetFile(path) as file:
         fields = [*file.schema_arrow]
-    return tuple(
-        name
-        for field in fields
-        for name in (
-            [f"{field.name}|{part.name}" for part in field.type] if pa.types.is_struct(field.type) else [field.name]
-        )
-    )
+    return tuple(name for field in fields for name in _names(field))
+
+
+def _names(field: pa.Field) -> Iterator[str]:
+    if pa.types.is_struct(field.type):
+        yield from (f"{field.name}|{name}" for part in field.type for name in _names(part))
+    else:
+        yield field.name
 
 
 def read_parquet(path: Path, layout: Layout, rejects: Rejects) -> Iterator[Batch]:

@@ -2,8 +2,11 @@
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 Rows = list[dict[str, Any]]
@@ -66,6 +69,16 @@ def test_the_same_flow_from_each(
     (row,) = rows_of(lines(written(event)))
     assert {name: row[name] for name in EXPECTED} == EXPECTED
     assert row["start"].isoformat() == "2018-11-15T14:41:21+00:00"
+
+
+@pytest.mark.parametrize("event", [SURICATA, OCSF])
+def test_the_same_flow_from_parquet(
+    rows_of: Callable[[str | bytes], Rows], tmp_path: Path, event: dict[str, Any]
+) -> None:
+    """Structs within structs are read as nested JSON is."""
+    pq.write_table(pa.Table.from_pylist([event]), tmp_path / "flows.parquet")
+    (row,) = rows_of((tmp_path / "flows.parquet").read_bytes())
+    assert {name: row[name] for name in EXPECTED} == EXPECTED
 
 
 def test_filebeats_zeek(rows_of: Callable[[str], Rows]) -> None:
