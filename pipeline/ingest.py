@@ -56,6 +56,8 @@ def silence_explained(counts: Mapping[str, int]) -> str:
     read = counts.get(f"{kind}_read", 0)
     if not read:
         return f"the {'file' if kind == 'rows' else 'capture'} holds no {kind}"
+    if waiting := counts.get("packets_metered", 0):
+        return f"the flows of {waiting:,} packets are not complete by now (state.keep)"
     skipped = ((name.removeprefix(prefix), n) for name, n in counts.items() if name.startswith(prefix) and n)
     return f"none of {read:,} {kind} is {none}: " + ", ".join(f"{n:,} {name}" for name, n in skipped)
 

@@ -214,3 +214,10 @@ def test_a_feature_table_is_not_ingested(world: World) -> None:
     """A table of ours is refused with what can be done with it."""
     with pytest.raises(InputError, match="flowtag score"):
         ingest(world.flows["demo-score"].path, world.settings)
+
+
+def test_flows_that_wait_are_no_silence() -> None:
+    """With live flows kept, packets may be in flows none of which is complete: that is said, not that none was IP."""
+    counts = {"packets_read": 12, "packets_metered": 10, "skipped.arp": 2}
+    assert "flows of 10 packets are not complete" in silence_explained(counts)
+    assert silence_explained({**counts, "packets_metered": 0}).endswith("is IP: 2 arp")
