@@ -4,9 +4,12 @@ Must be called before Prefect, MLflow, Keras or numba are imported: they read th
 set stays as it is.
 """
 
+import hashlib
 import logging
 import os
+from pathlib import Path
 
+import features
 from pipeline.settings import Settings
 
 
@@ -30,8 +33,21 @@ def folders(settings: Settings) -> dict[str, str]:
         "PREFECT_HOME": str(root / "prefect"),
         "KERAS_HOME": str(root / "cache" / "keras"),
         "MPLCONFIGDIR": str(root / "cache" / "matplotlib"),
-        "NUMBA_CACHE_DIR": str(root / "cache" / "numba"),
+        "NUMBA_CACHE_DIR": str(root / "cache" / "numba" / _kernels()),
     }
+
+
+def _kernels() -> str:
+    """Return a name for the kernels of this installation.
+
+    Numba looks whether a kernel's own file has changed, not whether the types have that it takes, and ends with an
+    AttributeError where one of them has another name by now.
+    """
+    known = hashlib.blake2b(digest_size=4)
+    for file in sorted(Path(features.__path__[0]).rglob("*.py")):
+        about = file.stat()
+        known.update(f"{file} {about.st_size} {about.st_mtime_ns}\n".encode())
+    return known.hexdigest()
 
 
 OFFLINE = {

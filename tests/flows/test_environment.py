@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+import features
 from flows.environment import prepare
 from flows.local_api import names_a_server
 from pipeline.config import load
@@ -34,6 +35,24 @@ def test_everything_lies_in_the_state_folder(tmp_path: Path, environment: dict[s
         assert Path(environment[name]).is_relative_to(tmp_path / "state")
     assert environment["MLFLOW_TRACKING_URI"] == f"sqlite:///{tmp_path}/state/mlflow.db"
     assert not (tmp_path / "state").exists()
+
+
+def test_kernels_of_another_installation_are_not_met(
+    tmp_path: Path, environment: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a file of the package has changed, compiled kernels lie in another folder; where none has, in the same."""
+    package = tmp_path / "features"
+    package.mkdir()
+    (package / "types.py").write_text("one = 1\n", "utf-8")
+    monkeypatch.setattr(features, "__path__", [str(package)])
+    seen = []
+    for text in (None, None, "another = 1\n"):
+        if text:
+            (package / "types.py").write_text(text, "utf-8")
+        environment.clear()
+        prepare(settings(tmp_path / "state"))
+        seen.append(environment["NUMBA_CACHE_DIR"])
+    assert seen[0] == seen[1] != seen[2]
 
 
 def test_nobody_is_told(tmp_path: Path, environment: dict[str, str]) -> None:
