@@ -7,6 +7,7 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +38,8 @@ from pipeline.progress import Step, advance, say
 from pipeline.train import DETECTOR, TRAINING_FILE
 
 HALF = 0.5
+ONE_PASSES = 2.0
+"""From so many benign flows allowed on one of them may be a detection: a cut costs the flows above it and one more."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,7 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
     folder.mkdir()
     if choice.cuts:
         choice = replace(choice, cuts=as_share(choice.cuts, valid.tags, choice.blocks))
+        _tell_of_few(int((~valid.attack).sum()), choice.cuts.false_alarm_budget)
     if choice.background and choice.cuts:
         tried = with_first_fit(choice.background, (train, valid), choice.training, choice.cuts)
         choice = replace(choice, background=tried)
@@ -98,6 +102,16 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
     sets, choice = _taught(sets, choice, trees, (beside, boosting))
     notes = {DETECTOR: fit_network(sets, choice, folder / DETECTOR), PLAIN: beside, BOOSTING: boosting}
     (folder / TRAINING_FILE).write_text(json.dumps(notes, indent=1) + "\n", "utf-8")
+
+
+def _tell_of_few(benign: int, budget: float) -> None:
+    """Say so where no benign validation flow may be a detection, though the budget is above 0."""
+    if 0 < budget * (benign + 1) < ONE_PASSES:
+        say(
+            f"{benign:,} benign validation flows are few for a false-alarm budget of {budget:g}: thresholds stand above all "
+            f"of them, and weak attacks may stay silent. Validate on {ceil(ONE_PASSES / budget):,} of them or more, or "
+            "allow more: --set thresholds.false_alarm_budget=SHARE"
+        )
 
 
 def fit_network(sets: Sets, choice: Choice, path: Path) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from models.dataset import TagDataset
 from models.network import NetworkSettings
 from models.thresholds import ThresholdSettings
 from models.training import TrainingSettings
-from pipeline.contender_training import Choice, fit_contenders
+from pipeline.contender_training import Choice, _tell_of_few, fit_contenders
 
 NAMES = ("fwd_packets", "bwd_packets", "fwd_bytes")
 
@@ -38,3 +38,11 @@ def test_trees_teach_where_they_are_better(
     theirs, alone = (notes[name]["validation"]["mean_average_precision"] for name in ("boosting", "plain_bce"))
     assert (theirs > alone) == (share > 0)
     assert [notes[name]["settings"]["taught"] for name in ("detector", "plain_bce")] == [share, 0.0]
+
+
+@pytest.mark.parametrize(("budget", "told"), [(0.0015, True), (0.002, False), (0.0, False)])
+def test_few_benign_flows_for_a_budget_are_told_of(caplog: pytest.LogCaptureFixture, budget: float, told: bool) -> None:
+    """0.15 % of 1,283 flows and one are less than two, so that none may fire; 1,334 are needed. None is no surprise."""
+    with caplog.at_level("INFO", "flowtag"):
+        _tell_of_few(1_283, budget)
+    assert ("Validate on 1,334 of them or more" in caplog.text) == told

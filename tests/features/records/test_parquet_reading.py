@@ -44,7 +44,7 @@ def rows(path: Path, columns: dict[str, Any]) -> list[dict[str, Any]]:
         {"orig_pkts": pa.array(["5"])},
         {"orig_bytes": pa.array(["-"])},
     ],
-    ids=str,
+    ids=lambda other: " ".join(f"{name} {values.type}" for name, values in other.items()),
 )
 def test_columns_of_any_type_say_the_same(tmp_path: Path, other: dict[str, Any]) -> None:
     """Times, durations, decimals, bytes and texts are read for what they are, and unset markers in texts are null."""
