@@ -108,8 +108,8 @@ def _tell_of_few(benign: int, budget: float) -> None:
     """Say so where no benign validation flow may be a detection, though the budget is above 0."""
     if 0 < budget * (benign + 1) < ONE_PASSES:
         say(
-            f"{benign:,} benign validation flows are few for a false-alarm budget of {budget:g}: thresholds stand above "
-            f"all of them, and weak attacks may stay silent. Validate on {ceil(ONE_PASSES / budget):,} of them or more, "
+            f"{benign:,} benign validation flows are few for a budget of {budget:g}: thresholds stand above "
+            f"all of them, weak attacks may stay silent. Validate on {ceil(ONE_PASSES / budget):,} of them or more, "
             "or allow more: --set thresholds.false_alarm_budget=SHARE"
         )
 
