@@ -88,8 +88,9 @@ def fit_contenders(train: TagDataset, valid: TagDataset, choice: Choice, folder:
     """
     folder.mkdir()
     if choice.cuts:
-        choice = replace(choice, cuts=as_share(choice.cuts, valid.tags, choice.blocks))
-        _tell_of_few(int((~valid.attack).sum()), choice.cuts.false_alarm_budget)
+        cuts = as_share(choice.cuts, valid.tags, choice.blocks)
+        _tell_of_few(int((~valid.attack).sum()), cuts.false_alarm_budget)
+        choice = replace(choice, cuts=cuts)
     if choice.background and choice.cuts:
         tried = with_first_fit(choice.background, (train, valid), choice.training, choice.cuts)
         choice = replace(choice, background=tried)
