@@ -200,8 +200,12 @@ def _found(folds: Folds, trials: Sequence[Trial], space: Space) -> Plain:
 
 
 def as_toml(settings: Settings) -> str:
-    """Return what a trial decided about as a file of settings; plain values are written alike in JSON and TOML."""
+    """Return what a trial decided about as a file of settings; plain values are written alike in JSON and TOML.
+
+    TOML has no word for none: such a setting is left out, as its default is.
+    """
     lines = ["# written by flowtag tune: flowtag train --config THIS --train SOURCE --valid SOURCE"]
     for section, values in sections_of(settings).items():
-        lines += ["", f"[{section}]", *(f"{name} = {json.dumps(value)}" for name, value in values.items())]
+        given = {name: value for name, value in values.items() if value is not None}
+        lines += ["", f"[{section}]", *(f"{name} = {json.dumps(value)}" for name, value in given.items())]
     return "\n".join(lines) + "\n"
