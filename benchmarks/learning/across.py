@@ -127,7 +127,7 @@ def pair(home: Source, other: Source, work: Path) -> Plain:
 def judged(detector: Detector, flows: TagDataset) -> Plain:
     """Return the shares of benign flows that fire, and of attack flows that are silent, or carry a tag that fires."""
     scores = detector.score(flows.features)
-    cuts = detector.card.thresholds.values
+    cuts = detector.card.thresholds.cuts
     right = (detector.fired(scores) & (flows.tags > 0)).any(axis=1)
     return {
         "false_alarm_rate": false_alarm_rate(flows.tags, scores, cuts),

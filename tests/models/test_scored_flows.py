@@ -56,6 +56,13 @@ def test_thresholds_keep_the_budget_on_the_background_too() -> None:
     assert loud.false_alarm_rate == 0
 
 
+@pytest.mark.parametrize(("flows", "silent"), [(1_000, 0.0), (100, 0.6)])
+def test_a_hundredth_of_the_background_may_fire_where_quiet_costs_attacks(flows: int, silent: float) -> None:
+    """Five flows score like attacks: of a thousand they may fire, since most attacks lie below; of a hundred not."""
+    found = judged([0.9] * 5 + [0.1] * (flows - 5)).thresholds(ThresholdSettings())
+    assert found.silent_rate == 0.0 if not silent else found.silent_rate > silent
+
+
 def test_a_background_that_scores_like_attacks() -> None:
     """Where it leaves nothing to detect, that is an error that says where to look."""
     with pytest.raises(Uncalibrated, match="attack_share"):
