@@ -30,7 +30,7 @@ from features.errors import ModelError, ModelMismatch
 from models import losses, members, normaliser, pace, ramps  # noqa: F401 (importing them registers what a saved network names)
 from models.card import DetectorCard, card_and_digest
 from models.familiarity import NORMALISER, Familiarity
-from models.firing import Fired, fired_tags
+from models.firing import Fired, any_fired, fired_tags
 from models.hurdle import has_head, head_logits
 from models.occlusion import Reason, top_reasons
 from models.scored_flows import ScoredFlows
@@ -145,7 +145,7 @@ class Detector:
 
     def unknown(self, answers: Answers) -> Mask:
         """Return which flows are reported as unknown: no tag fires, and they are unlike benign flows."""
-        fired = np.asarray(self.fired(answers.scores).any(axis=1))
+        fired = any_fired(answers.scores, self.card.thresholds.cuts)
         if self.card.unknown is None or answers.anomalies is None:
             return np.zeros(len(fired), np.bool_)
         return reports(self.card.unknown.threshold, fired, answers.anomalies)

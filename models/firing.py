@@ -41,6 +41,12 @@ def deciding(scores: Scores, thresholds: npt.ArrayLike) -> tuple[Scores, Floats]
     return (scores, cuts) if cuts.ndim == 1 else (evidence(scores), cuts[1])
 
 
+def any_fired(scores: Scores, thresholds: npt.ArrayLike) -> Fired:
+    """Return which flows are detections, shape (n_flows,): those on which `fired_tags` finds a tag."""
+    compared, cuts = deciding(scores, thresholds)
+    return np.asarray((compared >= cuts).any(axis=1))
+
+
 def fired_tags(scores: Scores, thresholds: npt.ArrayLike) -> Fired:
     """Return which tags fire, shape (n_flows, n_tags). A NaN score never fires.
 

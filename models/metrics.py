@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from sklearn.metrics import average_precision_score
 
-from models.firing import Fired, Scores, fired_tags
+from models.firing import Fired, Scores, any_fired, fired_tags
 
 Tags = npt.NDArray[np.uint8]
 
@@ -80,13 +80,13 @@ def silent_rate(tags: Tags, scores: Scores, thresholds: npt.ArrayLike) -> float 
         Ratio in [0, 1]; None when there is no attack flow.
     """
     attack = tags.any(axis=1)
-    return _ratio(int((attack & ~fired_tags(scores, thresholds).any(axis=1)).sum()), int(attack.sum()))
+    return _ratio(int((attack & ~any_fired(scores, thresholds)).sum()), int(attack.sum()))
 
 
 def false_alarm_rate(tags: Tags, scores: Scores, thresholds: npt.ArrayLike) -> float | None:
     """Return the share of benign flows with at least one fired tag; None when there is no benign flow."""
     benign = ~tags.any(axis=1)
-    return _ratio(int((benign & fired_tags(scores, thresholds).any(axis=1)).sum()), int(benign.sum()))
+    return _ratio(int((benign & any_fired(scores, thresholds)).sum()), int(benign.sum()))
 
 
 def calibration_error(tags: Tags, scores: Scores, bins: int = CALIBRATION_BINS) -> float | None:

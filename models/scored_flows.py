@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 
 from features.errors import ModelError, Uncalibrated
 from models.adaptation import lifted_thresholds
-from models.firing import Cuts, fired_tags
+from models.firing import Cuts, any_fired
 from models.saved_arrays import saved_arrays
 from models.thresholds import NEVER_FIRES, Thresholds, ThresholdSettings, choose_thresholds
 from models.unknown import UnknownCut, choose_cut, judged_cut, surely_within, threshold_for
@@ -122,11 +122,11 @@ class ScoredFlows:
         if self.anomalies is None:
             return None
         own, beside = np.split(self.anomalies, [len(self.tags)])
-        attack, fired = (np.asarray(part.any(axis=1)) for part in (self.tags, fired_tags(self.scores, cuts)))
+        attack, fired = np.asarray(self.tags.any(axis=1)), any_fired(self.scores, cuts)
         cut = choose_cut(attack, fired, own, budget)
         if self.background is None:
             return cut
-        quiet = beside[~fired_tags(self.background, cuts).any(axis=1)]
+        quiet = beside[~any_fired(self.background, cuts)]
         elsewhere = threshold_for(quiet, max(1, surely_within(budget, len(beside))))
         return judged_cut(max(cut.threshold, elsewhere), attack, fired, own) if len(quiet) else cut
 

@@ -24,6 +24,7 @@ from models.card import DetectorCard, benign_medians
 from models.dataset import TagDataset
 from models.detector import Detector
 from models.familiarity import Familiarity, measure_familiarity
+from models.firing import any_fired
 from models.losses import LossSettings
 from models.metrics import evaluate
 from models.scored_flows import Blocks, ScoredFlows, as_share
@@ -32,7 +33,7 @@ from models.thresholds import Thresholds, ThresholdSettings
 from models.training import TrainedNetwork, TrainingSettings, train_network
 from models.unknown import UnknownSettings, anomalies_of, measure_benign
 from models.watch import EpochResult
-from pipeline.contenders import BOOSTING, BOOSTING_FILE, PLAIN, Matrix, any_fired
+from pipeline.contenders import BOOSTING, BOOSTING_FILE, PLAIN, Matrix
 from pipeline.first_fit import with_first_fit
 from pipeline.progress import Step, advance, say
 from pipeline.train import DETECTOR, TRAINING_FILE

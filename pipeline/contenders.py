@@ -21,7 +21,7 @@ from models.boosting import BoostedTags
 from models.calibration import Calibration
 from models.dataset import TagDataset, read_dataset
 from models.detector import Answers, Detector
-from models.firing import Cuts, fired_tags
+from models.firing import Cuts, any_fired
 from models.metrics import evaluate
 from models.scored_flows import ScoredFlows
 from models.unknown import UnknownCut, judged_cut, reports
@@ -120,8 +120,3 @@ def _network(name: str, detector: Detector) -> Contender:
 def _answers_of(trees: BoostedTags, features: Matrix) -> Answers:
     scores = trees.score(features)
     return Answers(scores, scores, None, np.zeros(len(scores), np.bool_), None)
-
-
-def any_fired(scores: Matrix, cuts: Cuts) -> npt.NDArray[np.bool_]:
-    """Return on which flows any tag fires, shape (n_flows,)."""
-    return np.asarray(fired_tags(scores, cuts).any(axis=1))

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from models.background import Background
 from models.dataset import TagDataset
-from models.firing import fired_tags
+from models.firing import any_fired
 from models.prediction import network_scores
 from models.scored_flows import ScoredFlows
 from models.thresholds import ThresholdSettings
@@ -60,4 +60,4 @@ def _fired_by_others(
     scores = valid.judged(network_scores(network, valid.features))
     chosen = ScoredFlows(valid.tags, scores).thresholds(cuts).cuts
     strange = background.learned.rows(background.half == half)
-    return np.asarray(fired_tags(network_scores(network, strange.features), chosen).any(axis=1))
+    return any_fired(network_scores(network, strange.features), chosen)

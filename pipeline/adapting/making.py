@@ -12,7 +12,7 @@ from models.dataset import TagDataset
 from models.detector import Detector
 from models.familiarity import Familiarity, measure_familiarity
 from models.finetune import finetune
-from models.firing import evidence
+from models.firing import any_fired, evidence
 from models.losses import LossSettings
 from models.metrics import evaluate, false_alarm_rate, silent_rate
 from models.scored_flows import ScoredFlows
@@ -229,7 +229,7 @@ def _side(detector: Detector, flows: LocalFlows, ruled_out: Mask, known: ScoredF
 
 
 def _any(detector: Detector, scores: Scores) -> Mask:
-    return np.asarray(detector.fired(scores).any(axis=1))
+    return any_fired(scores, detector.card.thresholds.cuts)
 
 
 def _named(flows: LocalFlows, fired: Mask, aside: Mask) -> tuple[Suspect, ...]:

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from models.firing import deciding, evidence, fired_tags
+from models.firing import any_fired, deciding, evidence, fired_tags
 
 
 def test_a_score_equal_to_its_threshold_fires_and_nan_does_not() -> None:
@@ -56,3 +56,11 @@ def test_what_decides_is_told_with_its_cuts() -> None:
     compared, cuts = deciding(scores, ((0.1, 0.2), (0.3, 0.4)))
     np.testing.assert_allclose(compared, [[0, 0.8]])
     assert cuts.tolist() == [0.3, 0.4]
+
+
+def test_a_flow_is_a_detection_where_a_tag_fires() -> None:
+    """With one threshold a tag and with two, and where a score is NaN."""
+    scores = np.array([[0.4, 0.4, 0.4], [0.6, 0.0, 0.0], [0.0, np.nan, 0.9], [0.1, 0.1, 0.1]], np.float32)
+    for cuts in ((0.5, 0.3, 0.8), ((0.3, 0.9, 0.9), (0.7, 0.5, 0.8))):
+        np.testing.assert_array_equal(any_fired(scores, cuts), fired_tags(scores, cuts).any(axis=1))
+    assert any_fired(scores, (0.5, 0.5, 0.5)).tolist() == [False, True, True, False]
